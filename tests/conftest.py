@@ -1,0 +1,32 @@
+"What several test files share: the data, a cache of their own, slow tests by flag."
+import os
+os.environ.setdefault('OMP_NUM_THREADS', '1') # torch's threads spin: several test processes on few cores would slow each other
+
+import pytest
+
+from ganad.settings import data_folder, data_named
+
+
+def pytest_addoption(parser):
+    parser.addoption('--slow', action='store_true', help='run tests marked slow, too')
+
+def pytest_configure(config):
+    config.addinivalue_line('markers', 'slow: takes most of a minute or more; run with --slow')
+    config.addinivalue_line('filterwarnings', 'ignore:The inplace keyword') # wfdb and the newest pandas
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption('--slow'): return
+    for item in items:
+        if 'slow' in item.keywords: item.add_marker(pytest.mark.skip(reason='slow: run with --slow'))
+
+@pytest.fixture(scope='session')
+def mitdb():
+    "The folder of the MIT-BIH Arrhythmia Database; skips where no data folder is named, fails where it is named and lacks it"
+    if not data_named(): pytest.skip('mitdb: no data folder is named')
+    return data_folder('mitdb')
+
+@pytest.fixture
+def own_cache(tmp_path, monkeypatch):
+    "An empty cache, for tests of the cache itself; all others use the user's, so that prepared data serve them all"
+    monkeypatch.setenv('GANAD_CACHE', str(tmp_path/'cache'))
+    return tmp_path/'cache'

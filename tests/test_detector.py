@@ -1,0 +1,488 @@
+"The contract of every registered detector, on tables, signals and images: signs, thresholds, scores that repeat to the last bit, files that are whole."
+import functools, json, os, pickle, subprocess, sys, warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from ganad import settings as settings_module
+from ganad.detector import FILE, METHODS, NeuralDetector, _class_of, default_epochs, detector_names, load_detector, make_detector, run_key, stored
+from ganad.networks import make_decoder, make_encoder
+from ganad.training import Player, read_tensors, write_tensors
+
+NAMES = detector_names()
+SHAPES = {'table': (6,), 'wide table': (121,), 'signal': (1, 32), 'beat': (1, 320), 'image': (1, 28, 28), 'colour image': (3, 9, 7)}
+NEURAL = [n for n in NAMES if issubclass(_class_of(n), NeuralDetector)]
+
+def samples(kind, n=70, seed=0):
+    "Samples that have something in common, in [-1, 1] but for tables, which have columns of other scales"
+    rng, shape = np.random.default_rng(seed), SHAPES[kind]
+    size = int(np.prod(shape))
+    x = np.tanh(rng.normal(size=(n, 3)) @ np.random.default_rng(99).normal(size=(3, size))/2 + .1*rng.normal(size=(n, size)))
+    if len(shape) == 1: x = x * np.logspace(-1, 2, size) + np.arange(size)
+    return x.reshape(n, *shape).astype(np.float32)
+
+def quick(name, **params):
+    "A detector that is trained for as short a time as it can be"
+    short = {'epochs': 3, 'device': 'cpu', 'precision': 'float32'} if name in NEURAL else {}
+    if 'steps' in _class_of(name)._get_param_names(): short['steps'] = 20      # of a search
+    return make_detector(name, **{**short, **params})
+
+@functools.cache
+def fitted(name, kind): return quick(name).fit(samples(kind))
+
+every = lambda fn: pytest.mark.parametrize('name', NAMES)(pytest.mark.parametrize('kind', SHAPES)(fn))
+each = pytest.mark.parametrize('name', NAMES)
+neural = pytest.mark.parametrize('name', NEURAL)
+equal = np.testing.assert_array_equal
+
+
+# ---- scikit-learn
+
+@parametrize_with_checks([make_detector(name) for name in NAMES])
+def test_scikit_learns_checks(estimator, check): check(estimator)
+
+@each
+def test_the_constructor_only_stores(name):
+    cls = _class_of(name)
+    values = {k: object() for k in cls._get_param_names()}
+    assert make_detector(name, **values).get_params() == values and vars(make_detector(name, **values)) == values
+    assert {'contamination', 'standardize'} <= set(values)
+    if name in NEURAL: assert {'epochs', 'batch_size', 'seed', 'device'} <= set(values)
+    assert clone(make_detector(name, contamination=.2)).contamination == .2
+
+@every
+def test_fit_returns_the_detector_and_keeps_its_input(name, kind):
+    x = samples(kind)
+    before, detector = x.copy(), quick(name)
+    params = detector.get_params()
+    assert detector.fit(x, np.ones(len(x))) is detector and detector.get_params() == params
+    equal(x, before)
+
+@each
+def test_defaults_are_fitted_to_beats(name):
+    x = samples('beat', 40)
+    assert np.isfinite(make_detector(name).fit(x).anomaly_score(x)).all()
+
+
+# ---- signs and thresholds
+
+@every
+def test_signs(name, kind):
+    detector, x = fitted(name, kind), samples(kind, 90, seed=1)
+    score = detector.anomaly_score(x)
+    assert score.shape == (90,) and score.dtype == np.float64 and np.isfinite(score).all()
+    equal(detector.score_samples(x), -score)
+    equal(detector.decision_function(x), -score - detector.offset_)
+    equal(detector.predict(x), np.where(score > detector.threshold_, -1, 1))
+    assert detector.threshold_ == -detector.offset_
+
+@every
+def test_what_is_odd_scores_higher(name, kind):
+    x = samples(kind)
+    odd = x[:, ::-1] if len(SHAPES[kind]) == 1 else -np.sign(x)
+    detector = fitted(name, kind)
+    assert detector.anomaly_score(odd).mean() > detector.anomaly_score(x).mean()
+
+@pytest.mark.parametrize('contamination', [.01, .1, .5])
+@each
+def test_contamination_is_the_share_that_is_flagged(name, contamination):
+    x = samples('table', 200)
+    detector = quick(name, contamination=contamination).fit(x)
+    assert abs((detector.predict(x) == -1).mean() - contamination) <= 1/200
+
+@every
+def test_p_values_and_quantiles(name, kind):
+    detector, x = fitted(name, kind), samples(kind, 50, seed=2)
+    train, score = detector.train_scores_, detector.anomaly_score(x).astype(np.float32)
+    assert train.dtype == np.float32 and (np.diff(train) >= 0).all() and len(train) == 70
+    p = [(1 + (train >= s).sum())/(len(train) + 1) for s in score]
+    np.testing.assert_allclose(detector.p_value(x), p, rtol=1e-12)
+    equal(detector.p_value(x), detector.p_value(score=score.astype(float)))
+    np.testing.assert_allclose(detector.training_quantile(score), [(train <= s).mean() for s in score], rtol=1e-12)
+    ends = [-np.inf, train[0], train[-1], np.inf]
+    np.testing.assert_allclose(detector.p_value(score=ends)[[0, 3]], [1, 1/71])
+    np.testing.assert_allclose(detector.training_quantile(ends)[[0, 2, 3]], [0, 1, 1])
+
+@every
+def test_training_scores_are_those_of_the_training_data(name, kind):
+    detector = fitted(name, kind)
+    equal(np.sort(detector.anomaly_score(samples(kind)).astype(np.float32)), detector.train_scores_)
+
+@every
+def test_reconstructions_have_the_samples_shape(name, kind):
+    x, detector = samples(kind, 21, seed=1), fitted(name, kind)
+    x_hat = detector.reconstruct(x)
+    assert x_hat.shape == x.shape and x_hat.dtype == np.float32 and np.isfinite(x_hat).all()
+    equal(detector.reconstruct(x[5:6])[0], x_hat[5])
+    if kind == 'table': assert (np.abs(x_hat.mean(0) - x.mean(0)) < 2*x.std(0)).all()       # in the columns' own units
+
+
+# ---- bit by bit
+
+@every
+def test_scores_do_not_depend_on_the_batch(name, kind):
+    n = 300 if kind == 'table' else 70
+    detector, x = fitted(name, kind), samples(kind, n, seed=1)
+    score, order = detector.anomaly_score(x), np.random.default_rng(0).permutation(n)
+    equal(detector.anomaly_score(x), score)
+    equal(detector.anomaly_score(x[order]), score[order])
+    equal(detector.anomaly_score(x[::-1]), score[::-1])
+    for k in (1, 2, 3, 15, 16, 17, 63, 64, 65): equal(detector.anomaly_score(x[:k]), score[:k])
+    for k in (1, 5, 16, 31): equal(detector.anomaly_score(np.roll(x, k, axis=0)), np.roll(score, k))    # another place in the block
+    for i in (0, 1, 7, n - 1): equal(detector.anomaly_score(x[i:i+1]), score[i:i+1])
+    equal(detector.anomaly_score(np.repeat(x[:1], n, 0)), np.repeat(score[:1], n))
+
+@every
+def test_scores_do_not_depend_on_how_the_array_lies_in_memory(name, kind):
+    n = 300 if kind == 'table' else 40
+    detector, x = fitted(name, kind), samples(kind, n, seed=1)
+    score = detector.anomaly_score(x)
+    for other in (np.asfortranarray(x), x.astype(np.float64), x.astype('>f4'), np.repeat(x, 2, axis=-1)[..., ::2], torch.tensor(x).numpy(), x.tolist()):
+        equal(detector.anomaly_score(other), score)
+        equal(detector.anomaly_score(other[:5]), score[:5])
+
+@each
+def test_frames(name):
+    x = samples('table', 300)
+    frame = pd.DataFrame(x, columns=list('abcdef'))
+    plain, detector = quick(name).fit(x), quick(name).fit(frame)
+    equal(detector.anomaly_score(frame), plain.anomaly_score(x))
+    equal(detector.anomaly_score(frame[3:9]), plain.anomaly_score(x[3:9]))
+    with pytest.raises(ValueError, match='feature names'): detector.anomaly_score(frame[list('bacdef')])
+
+@each
+def test_a_frames_columns_are_known_after_loading(name, tmp_path):
+    frame = pd.DataFrame(samples('table'), columns=list('abcdef'))
+    quick(name).fit(frame).save(tmp_path)
+    detector = load_detector(tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        detector.anomaly_score(frame)
+    with pytest.raises(ValueError, match='feature names'): detector.anomaly_score(frame[list('bacdef')])
+
+@every
+def test_scoring_changes_nothing(name, kind):
+    detector, x = fitted(name, kind), samples(kind, 30, seed=1)
+    before = {k: v.clone() for k, v in detector._state().items()}
+    known = {k: v for k, v in vars(detector).items() if isinstance(v, (float, int, tuple))}
+    torch.manual_seed(0); number = torch.rand(1)
+    torch.manual_seed(0)
+    detector.anomaly_score(x); detector.reconstruct(x); detector.predict(x); detector.p_value(x)
+    assert torch.equal(torch.rand(1), number)               # nor anyone's random numbers
+    after = detector._state()
+    assert before.keys() == after.keys() and all(torch.equal(before[k], after[k]) for k in before)
+    assert known == {k: v for k, v in vars(detector).items() if k in known}
+    if name in NEURAL:
+        assert not any(m.training for m in detector.networks_.modules()) and not any(p.requires_grad for p in detector.networks_.parameters())
+
+@every
+def test_training_repeats(name, kind):
+    x = samples(kind, 40)
+    torch.manual_seed(3); np.random.seed(3)
+    one = quick(name).fit(x)
+    torch.manual_seed(4); np.random.seed(4)
+    two = quick(name).fit(x)
+    assert all(torch.equal(a, b) for a, b in zip(one._state().values(), two._state().values()))
+    equal(one.anomaly_score(x), two.anomaly_score(x))
+    assert one.offset_ == two.offset_
+    if name in NEURAL:
+        assert [{k: v for k, v in r.items() if k != 'seconds'} for r in one.history_.rows] == [{k: v for k, v in r.items() if k != 'seconds'} for r in two.history_.rows]
+        assert (quick(name, seed=1).fit(x).anomaly_score(x) != one.anomaly_score(x)).any()
+
+@each
+def test_fitting_again_forgets(name):
+    x = samples('table')
+    detector = quick(name).fit(samples('signal'))
+    detector.metadata['note'] = 1
+    equal(detector.fit(x).anomaly_score(x), quick(name).fit(x).anomaly_score(x))
+    assert detector.metadata == {} and detector.sample_shape_ == (6,)
+
+
+# ---- small and odd data
+
+@pytest.mark.parametrize('x', [np.arange(3.)[:, None], np.ones((3, 1)), np.zeros((5, 4)), np.eye(4), np.arange(20.).reshape(2, 10)],
+                         ids=['3 x 1', 'constant column', 'all zero', 'identity', '2 x 10'])
+@each
+def test_defaults_work_on_any_small_table(name, x):
+    detector = make_detector(name).fit(x)
+    score = detector.anomaly_score(x)
+    assert np.isfinite(score).all() and np.isfinite(detector.offset_) and np.isfinite(detector.reconstruct(x)).all()
+    assert set(detector.predict(x)) <= {1, -1}
+
+@each
+def test_a_constant_column_is_borne(name):
+    x = samples('table')
+    x[:, 2], x[:, 3] = 7, -1e6
+    detector = quick(name).fit(x)
+    assert np.isfinite(detector.anomaly_score(x)).all()
+    other = x.copy(); other[:, 2] = 500
+    assert (detector.anomaly_score(other) > detector.anomaly_score(x)).mean() > .9          # and a change in it is seen
+
+@each
+def test_columns_of_any_unit(name):
+    x = samples('table')
+    near, far = quick(name).fit(x), quick(name).fit(x * np.float32(2.)**20)
+    np.testing.assert_allclose(far.anomaly_score(x * np.float32(2.)**20), near.anomaly_score(x), rtol=1e-3)
+    plain = quick(name, standardize=False).fit(x)
+    equal(plain.mean_, np.zeros(6)); equal(plain.scale_, np.ones(6))
+
+@pytest.mark.parametrize('size', [1e6, 1e15, 1e25, 1e37])
+@pytest.mark.parametrize('kind', ['table', 'signal', 'image'])
+@each
+def test_an_absurd_sample_is_anomalous(name, kind, size):
+    x = samples(kind, 4, seed=1)
+    x[1] = size
+    x[2] = -size
+    x.reshape(4, -1)[3, 1] = size
+    detector = fitted(name, kind)
+    assert not np.isnan(detector.anomaly_score(x)).any() and list(detector.predict(x)[1:]) == [-1, -1, -1]
+    assert (detector.p_value(x)[1:] == 1/71).all()
+
+
+# ---- bad input
+
+@pytest.mark.parametrize('spoil, words', [
+    (lambda x: x[:, :, :30], r'shape \(1, 32\), got samples of shape \(1, 30\).*cut or resample'),
+    (lambda x: x[:, :, None], r'shape \(1, 32\), got samples of shape \(1, 1, 32\)'), (lambda x: x[:, 0], 'features|shape'), (lambda x: x[:, 0, 0], '2D|1D|shape|dim'),
+    (lambda x: x[:0], '0 sample'), (lambda x: x * np.nan, 'NaN'), (lambda x: x * np.inf, 'infinity'), (lambda x: np.full(x.shape, 'high'), 'string|convert|numeric'),
+    (lambda x: x.astype(np.float64) * 1e300, 'infinity|too large'), (lambda x: x[:, None, None], r'\(N, C, H, W\)|shape')])
+@each
+def test_bad_samples_are_refused(name, spoil, words):
+    with np.errstate(invalid='ignore'): x = spoil(samples('signal', 5))
+    for method in ('anomaly_score', 'predict', 'reconstruct', 'p_value', 'decision_function', 'score_samples'):
+        with pytest.raises(ValueError, match=words): getattr(fitted(name, 'signal'), method)(x)
+
+@pytest.mark.parametrize('x, words', [
+    (np.ones((1, 3)), 'minimum of 2'), (np.ones((0, 3)), '0 sample'), (np.ones((5, 0)), '0 feature'), (np.ones(5), 'Expected 2D|1D'), ([[1, 2], [3, None]], 'NaN|float'),
+    (np.full((5, 2), np.inf), 'infinity'), (np.ones((5, 1, 2, 3, 4)), r'images \(N, C, H, W\), got an array of shape \(5, 1, 2, 3, 4\)')])
+@each
+def test_bad_training_data_are_refused(name, x, words):
+    with pytest.raises((ValueError, TypeError), match=words): quick(name).fit(x)
+
+@pytest.mark.parametrize('contamination', [0, -.1, .6, 1])
+@each
+def test_a_wrong_contamination_is_refused(name, contamination):
+    with pytest.raises(ValueError, match=r'contamination must lie in \(0, 0.5\]'): quick(name, contamination=contamination).fit(samples('table'))
+
+@pytest.mark.parametrize('params, words', [(dict(epochs=0), 'got 70 rows, 0 epochs'), (dict(batch_size=0), '0 a batch'), (dict(device='gpu'), "unknown device 'gpu'"), (dict(precision='bf8'), "Did you mean 'bf16'")])
+@neural
+def test_wrong_training_parameters_are_refused(name, params, words):
+    with pytest.raises(ValueError, match=words): make_detector(name, **{'epochs': 1, **params}).fit(samples('table'))
+
+@each
+def test_before_fit(name, tmp_path):
+    detector = make_detector(name)
+    for call in (lambda: detector.anomaly_score([[1.]]), lambda: detector.reconstruct([[1.]]), lambda: detector.p_value(score=[1]), lambda: detector.save(tmp_path/'a'),
+                 lambda: detector.metadata, lambda: detector.training_quantile([1])):
+        with pytest.raises(ValueError, match='not fitted'): call()
+    assert not list(tmp_path.iterdir())
+
+def test_unknown_names():
+    with pytest.raises(ValueError, match="unknown detector 'autoencodr'. Did you mean 'autoencoder'. Known: autoencoder, "): make_detector('autoencodr')
+    with pytest.raises(ValueError, match="parameter of 'pca' 'contaminaton'. Did you mean 'contamination'"): make_detector('pca', contaminaton=.1)
+
+@pytest.mark.parametrize('n, batch, epochs', [(1, 1, 100), (20, 20, 100), (6400, 64, 30), (10**6, 64, 3), (64, 0, 47)])
+def test_default_epochs(n, batch, epochs): assert default_epochs(n, batch) == epochs
+
+
+# ---- stopped by hand
+
+class Stop:
+    def __init__(self, at): self.at = at
+    def __call__(self, epoch, history):
+        if epoch == self.at: raise KeyboardInterrupt
+
+@neural
+def test_ctrl_c_leaves_a_detector_that_works(name, tmp_path):
+    x = samples('table')
+    detector = quick(name, epochs=50).fit(x, callbacks=[Stop(2)])
+    assert detector.history_.interrupted and len(detector.history_) == 2
+    assert np.isfinite(detector.anomaly_score(x)).all() and 1 <= (detector.predict(x) == -1).sum() <= 7
+    detector.save(tmp_path)
+    equal(load_detector(tmp_path).anomaly_score(x), detector.anomaly_score(x))
+
+@neural
+def test_a_stopped_training_goes_on(name, tmp_path):
+    x = samples('signal')
+    whole = quick(name, epochs=5).fit(x)
+    quick(name, epochs=5).fit(x, callbacks=[Stop(3)], checkpoint=tmp_path, every=0)
+    resumed = quick(name, epochs=5).fit(x, checkpoint=tmp_path)
+    assert all(torch.equal(a, b) for a, b in zip(whole._state().values(), resumed._state().values())) and len(resumed.history_) == 5
+    equal(whole.anomaly_score(x), resumed.anomaly_score(x))
+
+
+# ---- files
+
+@every
+def test_saved_and_loaded(name, kind, tmp_path):
+    detector, x = fitted(name, kind), samples(kind, 33, seed=1)
+    detector.save(tmp_path/'deep/er')
+    again = load_detector(tmp_path/'deep/er')
+    assert type(again) is type(detector) and again.get_params() == detector.get_params() and again.metadata == detector.metadata
+    for method in ('anomaly_score', 'predict', 'decision_function', 'reconstruct', 'p_value'): equal(getattr(again, method)(x), getattr(detector, method)(x))
+    equal(again.train_scores_, detector.train_scores_)
+    assert again.offset_ == detector.offset_ and again.n_features_in_ == detector.n_features_in_
+    again.save(tmp_path/'again')
+    (tensors, info), (others, wanted) = (read_tensors(tmp_path/folder/FILE) for folder in ('again', 'deep/er'))
+    assert info == wanted and tensors.keys() == others.keys() and all(torch.equal(tensors[k], others[k]) for k in tensors)
+    with pytest.raises(ValueError): again.anomaly_score(x[:, :-1] if len(x.shape) == 2 else x[..., :-1])
+
+def test_loaded_in_a_fresh_process(tmp_path):
+    for name in NAMES:
+        for kind in SHAPES:
+            fitted(name, kind).save(tmp_path/name/kind)
+            np.savez(tmp_path/name/kind/'wanted.npz', x=samples(kind, 33, seed=1), score=fitted(name, kind).anomaly_score(samples(kind, 33, seed=1)))
+    script = ('import sys, numpy as np\nfrom pathlib import Path\nfrom ganad.detector import load_detector\n'
+              'for file in Path(sys.argv[1]).rglob("wanted.npz"):\n'
+              '    f = np.load(file)\n'
+              '    assert (load_detector(file.parent).anomaly_score(f["x"]) == f["score"]).all(), file\n'
+              '    print(file.parent.name)')
+    done = subprocess.run([sys.executable, '-c', script, str(tmp_path)], capture_output=True, text=True, cwd=tmp_path, env={**os.environ, 'OMP_NUM_THREADS': str(torch.get_num_threads())})
+    assert done.returncode == 0 and len(done.stdout.splitlines()) == len(NAMES)*len(SHAPES), done.stderr
+
+@each
+def test_the_file_holds_tensors_and_json(name, tmp_path, monkeypatch):
+    detector = quick(name).fit(samples('table'))
+    detector.metadata.update(fs=np.float32(360), leads=['MLII'], n=np.int64(3))
+    detector.save(tmp_path)
+    assert [f.name for f in tmp_path.iterdir()] == [FILE]
+    raw = (tmp_path/FILE).read_bytes()
+    header = json.loads(raw[8:8 + int.from_bytes(raw[:8], 'little')])
+    info = json.loads(header['__metadata__']['info'])
+    assert info['name'] == name and info['shape'] == [6] and info['metadata'] == dict(fs=360., leads=['MLII'], n=3)
+    def refuse(*args, **kwargs): raise AssertionError('something was unpickled')
+    for where, what in ((pickle, 'load'), (pickle, 'loads'), (pickle, 'Unpickler'), (torch, 'load')): monkeypatch.setattr(where, what, refuse)
+    assert load_detector(tmp_path).metadata['fs'] == 360
+
+@each
+def test_numbers_of_numpy_may_be_parameters(name, tmp_path):
+    params = dict(contamination=np.float32(.125)) | (dict(seed=np.int64(3), device=torch.device('cpu'), epochs=np.int32(2)) if name in NEURAL else {})
+    x = samples('table')
+    detector = make_detector(name, **params).fit(x)
+    detector.save(tmp_path)
+    equal(load_detector(tmp_path).anomaly_score(x), detector.anomaly_score(x))
+
+@pytest.mark.parametrize('damage, words', [
+    (lambda raw: raw[:-7], 'damaged'), (lambda raw: raw[:100], 'damaged'), (lambda raw: b'', 'damaged'), (lambda raw: raw[:-1] + bytes([raw[-1] ^ 4]), 'checksum'),
+    (lambda raw: pickle.dumps(dict(a=1)), 'not written by ganad'), (lambda raw: raw.replace(b'contamination', b'contaminatiox'), 'damaged'),
+    (lambda raw: raw.replace(b'\\"offset\\": -', b'\\"offset\\":  '), 'damaged')])
+@each
+def test_a_damaged_file_is_refused(name, damage, words, tmp_path):
+    fitted(name, 'table').save(tmp_path)
+    file = tmp_path/FILE
+    file.write_bytes(damage(file.read_bytes()))
+    with pytest.raises(ValueError, match=words): load_detector(tmp_path)
+
+@pytest.mark.parametrize('change, words', [
+    (dict(format=2), 'has the format 2, this version of ganad reads format 1'), (dict(name='ganx'), "unknown detector 'ganx'"), (dict(shape=[7]), 'does not fit'),
+    (dict(params=dict(k_=1)), 'unknown parameter'), (dict(shape=[1, 32]), 'does not fit')])
+@each
+def test_a_file_of_another_kind_is_refused(name, change, words, tmp_path):
+    fitted(name, 'table').save(tmp_path)
+    tensors, info = read_tensors(tmp_path/FILE)
+    write_tensors(tmp_path/FILE, tensors, {**info, **change})
+    with pytest.raises(ValueError, match=words): load_detector(tmp_path)
+
+@pytest.mark.parametrize('other', ['signal', 'wide table'])
+@each
+def test_weights_of_another_shape_are_refused(name, other, tmp_path):
+    fitted(name, 'table').save(tmp_path/'a'); fitted(name, other).save(tmp_path/'b')
+    tensors, info = read_tensors(tmp_path/'a'/FILE)
+    foreign, _ = read_tensors(tmp_path/'b'/FILE)
+    for mixed in ({**tensors, **{k: v for k, v in foreign.items() if k.startswith('method/')}}, {k: v for k, v in tensors.items() if not k.startswith('method/')},
+                  {**tensors, 'mean': foreign['mean']}, {k: v for k, v in tensors.items() if k != 'scale'}):
+        write_tensors(tmp_path/'a'/FILE, mixed, info)
+        with pytest.raises(ValueError, match=f'{FILE} does not fit {name!r}'): load_detector(tmp_path/'a')
+
+def test_a_checkpoint_is_no_detector(tmp_path):
+    write_tensors(tmp_path/FILE, dict(a=torch.zeros(3)), dict(place={}))
+    with pytest.raises(ValueError, match='format'): load_detector(tmp_path)
+
+def test_a_missing_detector_is_said(tmp_path):
+    with pytest.raises(FileNotFoundError, match=f"no detector in 'nowhere': there is no {FILE}"): load_detector(tmp_path/'nowhere')
+
+@pytest.mark.parametrize('broken', ['replace', 'fsync', 'save_file'])
+def test_a_failed_write_keeps_the_old_file(tmp_path, monkeypatch, broken):
+    fitted('pca', 'table').save(tmp_path)
+    kept = (tmp_path/FILE).read_bytes()
+    def fails(*args, **kwargs):
+        if broken == 'save_file': Path(args[1]).write_bytes(b'half')
+        raise OSError('no space left')
+    monkeypatch.setattr(*((settings_module.os, broken) if broken != 'save_file' else (sys.modules['ganad.training'], 'save_file')), fails)
+    with pytest.raises(OSError, match='no space left'): fitted('knn', 'table').save(tmp_path)
+    assert (tmp_path/FILE).read_bytes() == kept and [f.name for f in tmp_path.iterdir()] == [FILE]
+
+@neural
+def test_a_detector_trained_on_a_gpu_is_loaded_without_one(name, tmp_path):
+    if torch.cuda.is_available(): pytest.skip('cuda: there is a GPU')
+    fitted(name, 'table').save(tmp_path)
+    tensors, info = read_tensors(tmp_path/FILE)
+    write_tensors(tmp_path/FILE, tensors, {**info, 'params': {**info['params'], 'device': 'cuda'}})
+    with pytest.raises(ValueError, match="no CUDA GPU; use 'auto' or 'cpu'"): load_detector(tmp_path)
+    x = samples('table')
+    equal(load_detector(tmp_path, device='cpu').anomaly_score(x), fitted(name, 'table').anomaly_score(x))
+
+
+# ---- a method of one's own
+
+class Tiny(NeuralDetector):
+    "With batch normalisation and dropout: what a method must not leave on when it scores"
+    def _build(self, shape):
+        return dict(encoder=torch.nn.Sequential(make_encoder(shape, 4, 4), torch.nn.Dropout(.5)), decoder=make_decoder(shape, 4, 4))
+    def _reconstruct(self, x): return self.networks_['decoder'](self.networks_['encoder'](x))
+    def _score(self, x): return (x - self._reconstruct(x)).flatten(1).square().mean(1)
+    def _players(self, nets): return [Player('tiny', list(nets.values()), lambda x: (x - nets['decoder'](nets['encoder'](x))).square().mean(), self.lr)]
+
+@pytest.fixture
+def registered(monkeypatch): monkeypatch.setitem(METHODS, 'tiny', Tiny)
+
+@pytest.mark.parametrize('kind', SHAPES)
+def test_a_method_is_added_by_one_line(registered, kind, tmp_path):
+    x = samples(kind)
+    detector = make_detector('tiny', epochs=2, device='cpu').fit(x)
+    score = detector.anomaly_score(x)
+    equal(detector.anomaly_score(x[::-1]), score[::-1]); equal(detector.anomaly_score(x[:3]), score[:3])
+    detector.save(tmp_path)
+    equal(load_detector(tmp_path).anomaly_score(x), score)
+
+def test_an_unregistered_method_is_not_saved(tmp_path):
+    with pytest.raises(ValueError, match="METHODS\\['a_name'\\] = Tiny"): Tiny(epochs=1, device='cpu').fit(samples('table')).save(tmp_path/'a')
+    assert not list(tmp_path.iterdir())
+
+def test_averages_score(registered):
+    "What a method builds into its networks is in the file"
+    detector = make_detector('tiny', epochs=1, device='cpu').fit(samples('table'))
+    assert set(detector._state()) == set(detector.networks_.state_dict()) and any('running_mean' in k for k in detector._state())
+
+
+# ---- stored runs
+
+@pytest.fixture
+def budget(monkeypatch): return lambda value: monkeypatch.setenv('GANAD_BUDGET', value)
+
+@each
+def test_a_stored_run_is_made_once(name, budget, tmp_path):
+    x = samples('table')
+    budget('quick')
+    with pytest.raises(ValueError, match="stored run 'run' is missing; make it with GANAD_BUDGET=full"): stored(tmp_path/'run', quick(name), x, 'set a')
+    assert not (tmp_path/'run').exists()
+    budget('full')
+    made = stored(tmp_path/'run', quick(name), x, 'set a')
+    written = (tmp_path/'run'/FILE).read_bytes()
+    budget('quick')
+    again = stored(tmp_path/'run', quick(name), x, 'set a')
+    equal(again.anomaly_score(x), made.anomaly_score(x))
+    assert again.metadata['data'] == 'set a' and (tmp_path/'run'/FILE).read_bytes() == written
+    for detector, data in ((quick(name, standardize=False), 'set a'), (quick(name), 'set b')):
+        with pytest.raises(ValueError, match="'run' belongs to another configuration"): stored(tmp_path/'run', detector, x, data)
+
+@each
+def test_the_key_of_a_run(name):
+    key = run_key(quick(name), 'a', (6,))
+    assert key == run_key(quick(name), 'a', (6,)) == run_key(quick(name, contamination=.2), 'a', (6,)) and len(key) == 16
+    assert len({key, run_key(quick(name), 'b', (6,)), run_key(quick(name), 'a', (7,)), run_key(quick(name, standardize=True), 'a', (6,))}) == 4
