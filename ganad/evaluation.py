@@ -6,10 +6,11 @@ Docs: https://ganad.github.io/ganad/core/evaluation.html.md"""
 
 # %% auto #0
 __all__ = ['EC57_CLASS', 'counts_above', 'auroc', 'average_precision', 'confusion', 'f1_at', 'mcc_at', 'report', 'bootstrap',
-           'paired_bootstrap', 'match_beats', 'ec57', 'ec57_total', 'results_table']
+           'paired_bootstrap', 'match_beats', 'ec57', 'ec57_total', 'results_table', 'kept_table']
 
-# %% ../nbs/core/40_evaluation.ipynb #533cc947
+# %% ../nbs/core/40_evaluation.ipynb #e758ff50
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from fastcore.basics import AttrDict
 from wfdb.processing import compare_annotations
 
 from .data.ecg import AAMI
+from .settings import settings, whole_file
 
 # %% ../nbs/core/40_evaluation.ipynb #2636c7cf
 def _checked(y, score, weight=None):
@@ -300,3 +302,22 @@ def results_table(
     cells = rows.groupby(['method', 'protocol', 'metric'], sort=False)['value'].agg(worded)
     order = list(dict.fromkeys(zip(rows.protocol, rows.metric)))
     return cells.unstack(['protocol', 'metric'])[order].reindex(rows.method.unique()).fillna('–')
+
+# %% ../nbs/core/40_evaluation.ipynb #fce607b8
+def kept_table(
+    file,  # A CSV file; made if it is not there
+    make,  # Takes the items of a case as keywords, gives one row (a dict) or a list of rows
+    cases, # Dicts with the same keys: what tells one run from another
+) -> pd.DataFrame: # The rows of these cases, in their order; the case's items, then what `make` gave
+    "The rows of a stored table; at the full budget the cases that it lacks are computed and added"
+    file, cases = Path(file), list(cases)
+    rows, name = pd.read_csv(file).to_dict('records') if file.is_file() else [], lambda row: tuple(str(row.get(key)) for key in cases[0])
+    for case in cases:
+        if name(case) in map(name, rows): continue
+        if settings().budget != 'full': raise ValueError(f"{file.name} lacks the run {case}; make it with GANAD_BUDGET=full")
+        new = make(**case)
+        rows += [{**case, **row} for row in ([new] if isinstance(new, dict) else new)]
+        with whole_file(file) as tmp: pd.DataFrame(rows).to_csv(tmp, index=False)
+    frame, place = pd.DataFrame(rows), {name(case): i for i, case in reversed(list(enumerate(cases)))}
+    order = frame.apply(lambda row: place.get(name(row), -1), axis=1)
+    return frame[order >= 0].loc[order[order >= 0].sort_values(kind='stable').index].reset_index(drop=True)

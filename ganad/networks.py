@@ -8,11 +8,14 @@ Docs: https://ganad.github.io/ganad/core/networks.html.md"""
 __all__ = ['side_plan', 'plan', 'AsImage', 'AsSample', 'check_shape', 'make_encoder', 'make_decoder', 'Critic', 'make_critic',
            'init_dcgan', 'in_blocks']
 
-# %% ../nbs/core/10_networks.ipynb #31647e4b
-import math
+# %% ../nbs/core/10_networks.ipynb #54b8ece2
+import math, os
 
 import torch
 from torch import nn
+
+# %% ../nbs/core/10_networks.ipynb #fce940de
+os.environ.setdefault('MKL_CBWR', 'AUTO,STRICT')
 
 # %% ../nbs/core/10_networks.ipynb #bc2e2531
 def side_plan(

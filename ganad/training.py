@@ -112,7 +112,7 @@ def _tensors_of(players, averages):
     if torch.cuda.is_available(): out |= {f'random/cuda/{i}': s for i, s in enumerate(torch.cuda.get_rng_state_all())}
     return {k: v.detach().cpu().contiguous().clone() for k, v in out.items()}
 
-# %% ../nbs/core/20_training.ipynb #bf66167b
+# %% ../nbs/core/20_training.ipynb #a2977106
 def digest(
     tensors, # Tensors by name
     text:str='', # A text that belongs to them
@@ -125,6 +125,7 @@ def digest(
         h.update(t.reshape(-1).view(torch.uint8).numpy().tobytes())
     return h.hexdigest()
 
+# %% ../nbs/core/20_training.ipynb #9f309aeb
 def _plain(value):
     "Numbers of NumPy and torch, and devices, as what JSON can hold"
     if hasattr(value, 'tolist'): return value.tolist()
@@ -141,6 +142,7 @@ def write_tensors(
     header = dict(info=text, sha256=digest(tensors, text))
     with whole_file(path) as tmp: save_file(tensors, tmp, metadata=header)
 
+# %% ../nbs/core/20_training.ipynb #ec8df592
 def read_tensors(
     path, # The file
 ) -> tuple: # The tensors by name, and the info

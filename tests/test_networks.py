@@ -76,3 +76,9 @@ def test_blocks_have_one_shape():
     def fn(rows): seen.append(tuple(rows.shape)); return rows.sum(1), rows
     total, rows = in_blocks(fn, torch.arange(30.).view(10, 3), 4)
     assert seen == [(4, 3)]*3 and torch.equal(rows, torch.arange(30.).view(10, 3)) and torch.equal(total, rows.sum(1))
+
+@pytest.mark.parametrize('n_in, n_out', [(1024, 11), (121, 6), (33, 2), (5, 4)])
+def test_a_narrow_layer_does_not_mind_where_in_its_block_a_row_stands(n_in, n_out):
+    torch.manual_seed(0)
+    layer, x = torch.nn.Linear(n_in, n_out), torch.randn(16, n_in)
+    with torch.no_grad(): assert all(torch.equal(layer(x.roll(k, 0)), layer(x).roll(k, 0)) for k in range(1, 16))
