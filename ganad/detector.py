@@ -9,8 +9,8 @@ __all__ = ['METHODS', 'FILE', 'Detector', 'fit', 'anomaly_score', 'score_samples
            'p_value', 'training_quantile', 'detector_names', 'make_detector', 'save', 'load_detector', 'default_epochs',
            'NeuralDetector', 'run_key', 'stored']
 
-# %% ../nbs/core/30_detector.ipynb #051aead2
-import ast, hashlib, importlib, inspect, json, textwrap
+# %% ../nbs/core/30_detector.ipynb #407ce2cb
+import ast, hashlib, importlib, inspect, json, sys
 from pathlib import Path
 
 import numpy as np
@@ -158,8 +158,10 @@ Detector.p_value, Detector.training_quantile = p_value, training_quantile
 
 # %% ../nbs/core/30_detector.ipynb #e4d4b583
 METHODS = {
+    'alad': 'ganad.methods.alad:ALAD',
     'anogan': 'ganad.methods.anogan:AnoGAN',
     'autoencoder': 'ganad.methods.autoencoder:Autoencoder',
+    'efficientgan': 'ganad.methods.efficientgan:EfficientGAN',
     'fanogan': 'ganad.methods.anogan:FAnoGAN',
     'knn': 'ganad.methods.autoencoder:NearestNeighbour',
     'pca': 'ganad.methods.autoencoder:PCA',
@@ -269,18 +271,30 @@ class NeuralDetector(Detector):
         self.networks_.load_state_dict(tensors)
         self.networks_.to(pick_device(self.device)).eval().requires_grad_(False)
 
-# %% ../nbs/core/30_detector.ipynb #b55b6563
+# %% ../nbs/core/30_detector.ipynb #ddace2bc
+def _without_words(source):
+    "Python source without comments and docstrings: what is left decides what a program does"
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node) is not None: node.body[0] = ast.Pass()
+    return ast.unparse(tree)
+
+def _method_code(cls):
+    "The code of the modules in which a method and the methods that it builds on are written"
+    modules = {c.__module__ for c in cls.__mro__ if issubclass(c, Detector)} - {__name__, '__main__'}     # what is typed into a notebook has no source
+    return {name: _without_words(inspect.getsource(sys.modules[name])) for name in sorted(modules)}
+
+# %% ../nbs/core/30_detector.ipynb #a0c02663
 def run_key(
     detector:Detector, # Fitted or not
     data, # What says which data these are: anything that JSON can hold
     shape, # Shape of a sample
 ) -> str:
-    "A hash of parameters, data, networks and the method's code"
-    try: own = ast.unparse(ast.parse(textwrap.dedent(inspect.getsource(type(detector)))))
-    except OSError: own = type(detector).__qualname__       # a class typed into a notebook has no source file
+    "A hash of parameters, data, networks and the code of the method's module"
     networks = str(nn.ModuleDict(detector._build(tuple(shape)))) if isinstance(detector, NeuralDetector) else ''
     params = {k: v for k, v in detector.get_params().items() if k not in ('device', 'contamination')}
-    return hashlib.sha256(json.dumps([params, data, networks, own, list(shape)], sort_keys=True).encode()).hexdigest()[:16]
+    whole = [type(detector).__qualname__, params, data, networks, _method_code(type(detector)), list(shape)]
+    return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:16]
 
 # %% ../nbs/core/30_detector.ipynb #2453e003
 def stored(

@@ -303,7 +303,7 @@ def results_table(
     order = list(dict.fromkeys(zip(rows.protocol, rows.metric)))
     return cells.unstack(['protocol', 'metric'])[order].reindex(rows.method.unique()).fillna('–')
 
-# %% ../nbs/core/40_evaluation.ipynb #fce607b8
+# %% ../nbs/core/40_evaluation.ipynb #eb3b8509
 def kept_table(
     file,  # A CSV file; made if it is not there
     make,  # Takes the items of a case as keywords, gives one row (a dict) or a list of rows
@@ -318,6 +318,5 @@ def kept_table(
         new = make(**case)
         rows += [{**case, **row} for row in ([new] if isinstance(new, dict) else new)]
         with whole_file(file) as tmp: pd.DataFrame(rows).to_csv(tmp, index=False)
-    frame, place = pd.DataFrame(rows), {name(case): i for i, case in reversed(list(enumerate(cases)))}
-    order = frame.apply(lambda row: place.get(name(row), -1), axis=1)
-    return frame[order >= 0].loc[order[order >= 0].sort_values(kind='stable').index].reset_index(drop=True)
+    place = {name(case): i for i, case in reversed(list(enumerate(cases)))}
+    return pd.DataFrame(sorted((row for row in rows if name(row) in place), key=lambda row: place[name(row)]))

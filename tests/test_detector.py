@@ -1,5 +1,5 @@
 "The contract of every registered detector, on tables, signals and images: signs, thresholds, scores that repeat to the last bit, files that are whole."
-import functools, json, os, pickle, subprocess, sys, warnings
+import functools, importlib, json, os, pickle, subprocess, sys, warnings
 from pathlib import Path
 
 import numpy as np
@@ -486,3 +486,16 @@ def test_the_key_of_a_run(name):
     key = run_key(quick(name), 'a', (6,))
     assert key == run_key(quick(name), 'a', (6,)) == run_key(quick(name, contamination=.2), 'a', (6,)) and len(key) == 16
     assert len({key, run_key(quick(name), 'b', (6,)), run_key(quick(name), 'a', (7,)), run_key(quick(name, standardize=True), 'a', (6,))}) == 4
+
+def test_the_key_knows_code_that_is_attached_to_a_class_later_and_no_comments(tmp_path, monkeypatch):
+    "A method's parts are often functions that become its methods some lines below the class"
+    code = "from ganad.methods.autoencoder import PCA\nclass Mine(PCA):\n    'Words'\ndef _score(self, x): return x.flatten(1).abs().sum(1){}\nMine._score = _score\n"
+    monkeypatch.syspath_prepend(tmp_path)
+    keys = []
+    for name, end in (('mine_a', ''), ('mine_b', '  # a comment'), ('mine_c', ' / 2')):
+        (tmp_path/f'{name}.py').write_text(code.format(end))
+        cls = importlib.import_module(name).Mine
+        cls.__module__ = 'mine'
+        monkeypatch.setitem(sys.modules, 'mine', sys.modules[name])
+        keys.append(run_key(cls(), 'a', (6,)))
+    assert keys[0] == keys[1] != keys[2]
