@@ -71,7 +71,7 @@ def _scaled(self, x): return torch.from_numpy((x - self.mean_) / self.scale_)
 
 Detector._learn_scaling, Detector._scaled = _learn_scaling, _scaled
 
-# %% ../nbs/core/30_detector.ipynb #5fb800d3
+# %% ../nbs/core/30_detector.ipynb #7bf36a75
 def fit(self,
     x, # Normal or unlabelled samples: (N, F), (N, C, L) or (N, C, H, W)
     y=None, # Ignored; labels are never used
@@ -83,6 +83,8 @@ def fit(self,
     self.metadata_ = {}
     scaled = self._scaled(x)
     self._fit(scaled, **options)
+    for name, value in list(vars(self).items()):    # laid out as a file gives it back: the layout decides the last bit
+        if torch.is_tensor(value): setattr(self, name, value.contiguous())
     self._set_threshold(self._training_scores(scaled))
     return self
 
