@@ -7,10 +7,10 @@ Docs: https://ganad.github.io/ganad/core/detector.html.md"""
 # %% auto #0
 __all__ = ['METHODS', 'FILE', 'Detector', 'fit', 'anomaly_score', 'score_samples', 'decision_function', 'predict', 'reconstruct',
            'p_value', 'training_quantile', 'detector_names', 'make_detector', 'save', 'load_detector', 'default_epochs',
-           'NeuralDetector', 'run_key', 'stored']
+           'NeuralDetector', 'Best', 'GameDetector', 'run_key', 'stored']
 
 # %% ../nbs/core/30_detector.ipynb #407ce2cb
-import ast, hashlib, importlib, inspect, json, sys
+import ast, copy, hashlib, importlib, inspect, json, sys
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ from torch import nn
 from . import __version__
 from .networks import in_blocks
 from .settings import settings, unknown
-from .training import pick_device, read_tensors, train, write_tensors
+from .training import WeightAverage, pick_device, read_tensors, train, write_tensors
 
 # %% ../nbs/core/30_detector.ipynb #ce6c7943
 class Detector(OutlierMixin, BaseEstimator):
@@ -273,6 +273,80 @@ class NeuralDetector(Detector):
         self.networks_.load_state_dict(tensors)
         self.networks_.to(pick_device(self.device)).eval().requires_grad_(False)
 
+# %% ../nbs/core/30_detector.ipynb #33f618ec
+class Best(nn.Module):
+    "The networks of the epoch with the lowest error so far; given to the loop as an average, so that a checkpoint holds them"
+    def __init__(self,
+        networks, # The networks to keep copies of
+    ):
+        super().__init__()
+        self.kept = copy.deepcopy(networks)
+        self.register_buffer('error', torch.tensor(torch.inf)); self.register_buffer('epoch', torch.tensor(0))
+    def update(self): pass
+    def offer(self, networks, error, epoch):
+        "Keeps the networks if their error is the lowest; returns for how many epochs it has not been"
+        if error < self.error.item():
+            self.kept.load_state_dict(networks.state_dict())
+            self.error.fill_(error); self.epoch.fill_(epoch)
+        return epoch - self.epoch.item()
+
+# %% ../nbs/core/30_detector.ipynb #b29fe7b3
+class GameDetector(NeuralDetector):
+    "A detector whose networks are averaged over the steps of a game, and that may keep the epoch whose error of held-out samples is lowest"
+    def _check_choices(self):
+        "Parameters that nothing else would refuse; a method adds its own"
+        if self.decay is not None and not 0 <= self.decay < 1: raise ValueError(f"decay must lie in [0, 1), got {self.decay}")
+        if self.patience is not None and self.patience < 1: raise ValueError(f"patience must be at least 1 epoch, got {self.patience}")
+        if not 0 < self.held_out < 1: raise ValueError(f"held_out must lie in (0, 1), got {self.held_out}")
+    def _bound(self, networks): pass
+    def _settle(self, networks): pass
+    def _schedule(self): return (lambda step, steps: 1 - step/steps) if self.fall else None
+
+    def _split(self, x):
+        "The samples to train on, and those held out; where there is no patience, none"
+        if self.patience is None: return x, x[:0]
+        order = torch.randperm(len(x), generator=torch.Generator().manual_seed(int(self.seed)))
+        n = min(len(x) - 1, max(1, round(self.held_out * len(x))))
+        return x[order[n:]], x[order[:n]]
+
+    def _error(self, networks, x, block=4096):
+        "The mean absolute difference of x and what comes back, over all numbers"
+        one = copy.copy(self); one.networks_ = networks.eval()
+        with torch.no_grad(): rows = in_blocks(lambda x: (x - one._reconstruct(x)).flatten(1).abs().mean(1), one._placed(x), min(block, len(x)))
+        return rows.double().mean().item()
+
+# %% ../nbs/core/30_detector.ipynb #b6a14ee7
+def _watch(self, averaged, best, held):
+    "A callback that keeps the best epoch by the held-out error, and ends the training when it has not fallen for a while"
+    def callback(epoch, history):
+        error = self._error(averaged.module, held)
+        history.rows[-1]['held_out'] = error
+        return best.offer(averaged.module, error, epoch) >= self.patience
+    return callback
+
+def _fit(self, x, callbacks=(), checkpoint=None, progress=False, every=60.):
+    "Builds the networks from the seed, plays the game, keeps the average of all weights"
+    self._check_choices()
+    x, held = self._split(x)
+    size = min(self.batch_size, len(x))
+    epochs = min(50, default_epochs(len(x), size)) if self.epochs is None else self.epochs
+    with torch.random.fork_rng():
+        torch.manual_seed(self.seed)
+        self.networks_ = nn.ModuleDict(self._build(self.sample_shape_))
+        self._bound(self.networks_)
+    decay = 1 - 1/max(1, .1 * epochs * (len(x) // max(1, size))) if self.decay is None else self.decay
+    averaged = self._averaged = WeightAverage(self.networks_, decay)
+    best, keep = Best(averaged.module), self.patience is not None
+    watch = [self._watch(averaged, best, held)] if keep else []
+    self.history_ = train(self._players(self.networks_), x, epochs, self.batch_size, self.seed, self.device, self.precision,
+                          [averaged, best] if keep else [averaged], [*watch, *callbacks], checkpoint, every, progress)
+    self.networks_.load_state_dict((best.kept if keep and best.epoch else averaged.module).state_dict())
+    self._settle(self.networks_)
+    self.networks_.eval().requires_grad_(False)
+    del self._averaged
+
+GameDetector._watch, GameDetector._fit = _watch, _fit
+
 # %% ../nbs/core/30_detector.ipynb #ddace2bc
 def _without_words(source):
     "Python source without comments and docstrings: what is left decides what a program does"
@@ -283,7 +357,9 @@ def _without_words(source):
 
 def _method_code(cls):
     "The code of the modules in which a method and the methods that it builds on are written"
-    modules = {c.__module__ for c in cls.__mro__ if issubclass(c, Detector)} - {__name__, '__main__'}     # what is typed into a notebook has no source
+    own = [c for c in cls.__mro__ if issubclass(c, Detector)]
+    parts = own + [f for c in own for f in vars(c).values() if inspect.isfunction(f)]      # a method may borrow functions of another
+    modules = {part.__module__ for part in parts} - {__name__, '__main__'}     # what is typed into a notebook has no source
     return {name: _without_words(inspect.getsource(sys.modules[name])) for name in sorted(modules)}
 
 # %% ../nbs/core/30_detector.ipynb #a0c02663

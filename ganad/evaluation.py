@@ -6,7 +6,7 @@ Docs: https://ganad.github.io/ganad/core/evaluation.html.md"""
 
 # %% auto #0
 __all__ = ['EC57_CLASS', 'counts_above', 'auroc', 'average_precision', 'confusion', 'f1_at', 'mcc_at', 'report', 'bootstrap',
-           'paired_bootstrap', 'match_beats', 'ec57', 'ec57_total', 'results_table', 'kept_table']
+           'paired_bootstrap', 'match_beats', 'ec57', 'ec57_total', 'against_shuffled', 'results_table', 'kept_table']
 
 # %% ../nbs/core/40_evaluation.ipynb #e758ff50
 import warnings
@@ -281,6 +281,18 @@ def ec57_total(
     gross = frame[counts].sum()
     average = frame.mean()  # passes over the records that have no such figure
     return pd.concat([frame, pd.DataFrame({'gross': {**gross, **_ec57_figures(gross)}, 'average': average}).T[frame.columns]])
+
+# %% ../nbs/core/40_evaluation.ipynb #ccd00656
+def against_shuffled(
+    score,      # Takes samples (N, F), gives their scores (N,); higher is more anomalous
+    x,          # Rows (N, F) that the detector was not trained on, all of them normal or unlabelled
+    seed:int=0, # Of the permutations
+) -> float: # In [0, 1]; 0.5 is chance
+    "The AUROC of rows with shuffled columns against the rows as they are: a judge that needs no labels"
+    x, rng = np.asarray(x), np.random.default_rng(seed)
+    if x.ndim != 2 or len(x) < 2: raise ValueError(f"x must be a table of at least two rows, (N, F); got the shape {x.shape}")
+    mixed = np.stack([rng.permutation(column) for column in x.T], 1)
+    return auroc(np.repeat([0, 1], len(x)), score(np.concatenate([x, mixed])))
 
 # %% ../nbs/core/40_evaluation.ipynb #5db0bb8b
 def results_table(
