@@ -6,7 +6,8 @@ Docs: https://ganad.github.io/ganad/core/evaluation.html.md"""
 
 # %% auto #0
 __all__ = ['EC57_CLASS', 'counts_above', 'auroc', 'average_precision', 'confusion', 'f1_at', 'mcc_at', 'report', 'bootstrap',
-           'paired_bootstrap', 'match_beats', 'ec57', 'ec57_total', 'against_shuffled', 'results_table', 'kept_table']
+           'paired_bootstrap', 'match_beats', 'ec57', 'ec57_total', 'against_shuffled', 'as_good_as_best',
+           'results_table', 'kept_table']
 
 # %% ../nbs/core/40_evaluation.ipynb #e758ff50
 import warnings
@@ -293,6 +294,16 @@ def against_shuffled(
     if x.ndim != 2 or len(x) < 2: raise ValueError(f"x must be a table of at least two rows, (N, F); got the shape {x.shape}")
     mixed = np.stack([rng.permutation(column) for column in x.T], 1)
     return auroc(np.repeat([0, 1], len(x)), score(np.concatenate([x, mixed])))
+
+# %% ../nbs/core/40_evaluation.ipynb #2224a3c2
+def as_good_as_best(
+    values, # Frame: a row for each split, a column for each setting; higher is better
+) -> list: # Names of columns, the best first
+    "The settings whose mean is within one standard error of the best one's, paired by split (equation 14)"
+    if len(values) < 2 or values.isna().any().any(): raise ValueError(f"each setting needs a figure on each of at least two splits; got {len(values)} splits, {int(values.isna().sum().sum())} figures missing")
+    order = values.mean().sort_values(ascending=False).index
+    behind = values[order].rsub(values[order[0]], axis=0)
+    return [name for name in order if behind[name].mean() <= behind[name].std()/len(values)**.5]
 
 # %% ../nbs/core/40_evaluation.ipynb #5db0bb8b
 def results_table(

@@ -11,7 +11,7 @@ from torch import nn
 
 from ganad.data.tables import make_table
 from ganad.detector import load_detector, make_detector
-from ganad.methods.efficientgan import CRITIC_TERMS, PAPER_KDD, EfficientGAN, PairCritic, chain, error_of, squared_slopes
+from ganad.methods.efficientgan import CRITIC_TERMS, PAPER_KDD, EfficientGAN, PairCritic, chain, squared_slopes
 from ganad.training import take_turn
 
 SHAPES = {'table': (6,), 'signal': (1, 32), 'image': (1, 12, 12)}
@@ -151,7 +151,7 @@ def test_early_stopping_keeps_the_best_epoch():
     assert len(errors) == 40 or len(errors) - best == 2
     assert all(torch.equal(v, kept[best][k]) for k, v in detector.networks_.state_dict().items())
     held = detector._split(detector._scaled(x))[1]
-    assert len(held) == 20 and error_of(detector.networks_, held) == pytest.approx(min(errors), rel=1e-6)
+    assert len(held) == 20 and detector._error(detector.networks_, held) == pytest.approx(min(errors), rel=1e-6)
 
 @pytest.mark.parametrize('copies', [1, 3, None])
 def test_copies_are_dealt_at_most_so_often_and_never_stand_on_both_sides(copies):

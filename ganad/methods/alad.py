@@ -14,17 +14,17 @@ from torch import nn
 from torch.nn.utils import parametrize
 from torch.nn.utils.parametrizations import spectral_norm
 
-from ..detector import NeuralDetector, default_epochs
+from ..detector import GameDetector
 from .anogan import critic_loss
-from .efficientgan import Best, EfficientGAN, PairCritic, chain, error_of
+from .efficientgan import EfficientGAN, PairCritic, chain
 from ..networks import make_decoder, make_encoder
 from ..settings import unknown
-from ..training import Player, WeightAverage, train
+from ..training import Player
 
 # %% ../../nbs/methods/50_alad.ipynb #75ea522d
 SCORES = ('features', 'l1', 'l2', 'logits')
 
-class ALAD(NeuralDetector):
+class ALAD(GameDetector):
     "Encoder and generator against three critics of pairs; the score is how different x and G(E(x)) look to the second (equation 7)"
     def __init__(self,
         latent:int=None, # Length of z; default: a quarter of a sample's numbers, at least 1, at most 16
@@ -39,7 +39,7 @@ class ALAD(NeuralDetector):
         dropout:float=0., # Share of the critics' hidden numbers that are set to zero in training, in [0, 1)
         spectral=True, # Spectral norm in critics and encoder (the paper), 'critics': in the critics only, or False: nowhere
         latent_critic:bool=True, # Play with the third critic, D_zz?
-        noise:float=0., # Standard deviation of the noise on what a critic compares, in training
+        noise:float=0., # Standard deviation of the noise on samples, and on what a critic compares, in training
         score_kind:str='features', # 'features' (the paper's), 'l1', 'l2' or 'logits' (equations 7 to 10)
         decay:float=None, # Of the weight average at each step, in [0, 1); default: an average over about a tenth of the steps
         epochs:int=None, # Default: about 3,000 steps, at most 50 epochs
@@ -92,11 +92,12 @@ ALAD.blocks = EfficientGAN.blocks
 def _pairs(self, networks, x):
     "For each critic the pair that is to be called 1, and the one that is to be called 0"
     E, G = networks['encoder'], networks['generator']
-    z = torch.randn(len(x), self._latent(x.shape[1:]), device=x.device)
-    code, made = E(x), G(z)
     blur = lambda v: v + self.noise * torch.randn_like(v) if self.noise else v
-    pairs = dict(critic_xz=((blur(x), code), (blur(made), z)), critic_xx=((x, blur(x)), (x, blur(G(code)))))
-    return pairs | (dict(critic_zz=((z, blur(z)), (z, blur(E(made))))) if self.latent_critic else {})
+    z = torch.randn(len(x), self._latent(x.shape[1:]), device=x.device)
+    near, made = blur(x), G(z)
+    code, drawn = E(near), blur(made)
+    pairs = dict(critic_xz=((near, code), (drawn, z)), critic_xx=((x, blur(x)), (x, blur(G(code)))))
+    return pairs | (dict(critic_zz=((z, blur(z)), (z, blur(E(drawn))))) if self.latent_critic else {})
 
 def _judged(networks, pairs): return [(networks[name](*one), networks[name](*zero)) for name, (one, zero) in pairs.items()]
 
@@ -108,7 +109,7 @@ def _players(self, networks):
     def pair_turn(x):
         with parametrize.cached(): return sum(critic_loss(zero, one) for one, zero in _judged(networks, self._pairs(networks, x)))
     critics = [network for name, network in networks.items() if name.startswith('critic')]
-    schedule = (lambda step, steps: 1 - step/steps) if self.fall else None
+    schedule = self._schedule()
     return [Player('critics', critics, critics_turn, self.lr, (.5, .999), schedule=schedule),
             Player('encoder and generator', [networks['encoder'], networks['generator']], pair_turn, self.lr, (.5, .999), schedule=schedule)]
 
@@ -126,56 +127,21 @@ def settle(
         for _ in range(steps): layer.weight
         parametrize.remove_parametrizations(layer, 'weight')
 
-def _split(self, x):
-    "The rows to train on, and those held out; where there is no patience, none"
-    if self.patience is None: return x, x[:0]
-    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(int(self.seed)))
-    n = min(len(x) - 1, max(1, round(self.held_out * len(x))))
-    return x[order[n:]], x[order[:n]]
+def _settle(self, networks): settle(networks)
 
-def _watch(self, averaged, best, held):
-    "A callback that keeps the best epoch by the held-out rows' error, and ends the training when it has not fallen for a while"
-    def callback(epoch, history):
-        error = error_of(averaged.module, held.to(next(averaged.parameters()).device))
-        history.rows[-1]['held_out'] = error
-        return best.offer(averaged.module, error, epoch) >= self.patience
-    return callback
-
-ALAD._split, ALAD._watch = _split, _watch
+ALAD._settle = _settle
 
 # %% ../../nbs/methods/50_alad.ipynb #e455d90b
 def _check_choices(self):
     "Parameters that nothing else would refuse"
+    GameDetector._check_choices(self)
     if self.score_kind not in SCORES: raise unknown('score_kind', self.score_kind, SCORES)
     if self.spectral not in (True, False, 'critics'): raise ValueError(f"spectral must be True, False or 'critics', got {self.spectral!r}")
-    if self.decay is not None and not 0 <= self.decay < 1: raise ValueError(f"decay must lie in [0, 1), got {self.decay}")
     if self.noise < 0: raise ValueError(f"noise must not be negative, got {self.noise}")
-    if self.patience is not None and self.patience < 1: raise ValueError(f"patience must be at least 1 epoch, got {self.patience}")
-    if not 0 < self.held_out < 1: raise ValueError(f"held_out must lie in (0, 1), got {self.held_out}")
 
 ALAD._check_choices = _check_choices
 
 # %% ../../nbs/methods/50_alad.ipynb #2228952f
-def _fit(self, x, callbacks=(), checkpoint=None, progress=False, every=60.):
-    "Builds the networks from the seed, plays the game, keeps the average of all weights"
-    self._check_choices()
-    x, held = self._split(x)
-    size = min(self.batch_size, len(x))
-    epochs = min(50, default_epochs(len(x), size)) if self.epochs is None else self.epochs
-    with torch.random.fork_rng():
-        torch.manual_seed(self.seed)
-        self.networks_ = nn.ModuleDict(self._build(self.sample_shape_))
-        self._bound(self.networks_)
-    averaged = self._averaged = WeightAverage(self.networks_, 1 - 1/max(1, .1 * epochs * (len(x) // max(1, size))) if self.decay is None else self.decay)
-    best, keep = Best(averaged.module), self.patience is not None
-    watch = [self._watch(averaged, best, held)] if keep else []
-    self.history_ = train(self._players(self.networks_), x, epochs, self.batch_size, self.seed, self.device, self.precision,
-                          [averaged, best] if keep else [averaged], [*watch, *callbacks], checkpoint, every, progress)
-    self.networks_.load_state_dict((best.kept if keep and best.epoch else averaged.module).state_dict())
-    settle(self.networks_)
-    self.networks_.eval().requires_grad_(False)
-    del self._averaged
-
 def _score(self, x):
     D, x_hat = self.networks_['critic_xx'], self._reconstruct(x)
     if self.score_kind == 'l1': return (x - x_hat).flatten(1).abs().sum(1)
@@ -186,7 +152,7 @@ def _score(self, x):
 def _training_scores(self, x):
     return self._scored(x[torch.randperm(len(x), generator=torch.Generator().manual_seed(int(self.seed)))[:self.calibration]])
 
-for f in (_fit, _score, _training_scores): setattr(ALAD, f.__name__, f)
+for f in (_score, _training_scores): setattr(ALAD, f.__name__, f)
 
 # %% ../../nbs/methods/50_alad.ipynb #d56bcb58
 PAPER_KDD = dict(latent=32, encoder_units=(64,), generator_units=(64, 128), critic_units=128, features=128, slope=.2, dropout=.2,
