@@ -154,10 +154,10 @@ class VAEGAN(VAE):
         norm:bool=False, # Batch normalisation in encoder and decoder? The critic has none
         slope:float=.2, # Slope of the leaky ReLU below zero
         beta:float=1e-4, # Weight of the KL term (in nats) beside the mean squared differences (equation 11); at least 0
-        feature_weight:float=1., # Weight of the features' mean squared difference; at least 0
+        feature_weight:float=.1, # Weight of the features' mean squared difference; at least 0
         error_weight:float=1., # Weight of the sample's own mean squared difference, 0 in the paper; at least 0
-        critic_weight:float=.01, # Weight of the critic's word in the decoder's loss (1/gamma); at least 0
-        penalty:float=.1, # Weight of the critic's squared slope at real samples; 0: none, as in the paper
+        critic_weight:float=.001, # Weight of the critic's word in the decoder's loss (1/gamma); at least 0
+        penalty:float=.01, # Weight of the critic's squared slope at real samples; 0: none, as in the paper
         score_kind:str='error', # 'error', 'bound', 'features', or 'features and KL'
         decay:float=None, # Of the weight average at each step, in [0, 1); default: an average over about a tenth of the steps
         epochs:int=None, # Default: about 3,000 steps, at most 50 epochs
