@@ -167,6 +167,8 @@ METHODS = {
     'fanogan': 'ganad.methods.anogan:FAnoGAN',
     'knn': 'ganad.methods.autoencoder:NearestNeighbour',
     'pca': 'ganad.methods.autoencoder:PCA',
+    'vae': 'ganad.methods.vaegan:VAE',
+    'vaegan': 'ganad.methods.vaegan:VAEGAN',
 }
 
 def detector_names() -> list:
