@@ -1,4 +1,4 @@
-"""Encode, decode, and encode again: a sample is an anomaly if its second code is not its first.
+"""Encode, decode, and encode again: a sample is an anomaly if what comes back means something else than what went in.
 
 Docs: https://ganad.github.io/ganad/methods/ganomaly.html.md"""
 
@@ -127,6 +127,7 @@ def _check_choices(self):
     "Parameters that nothing else would refuse"
     GameDetector._check_choices(self)
     if self.degree not in (1, 2): raise ValueError(f"degree must be 1 or 2, got {self.degree!r}")
+    if self.norm and self.batch_size < 2: raise ValueError(f"batch normalisation needs a batch of two samples or more, got batch_size={self.batch_size}")
     for name in ('adversarial_weight', 'contextual_weight', 'encoder_weight'):
         if not 0 <= getattr(self, name) < np.inf: raise ValueError(f"{name} must be 0 or more, and finite; got {getattr(self, name)}")
 
@@ -152,6 +153,6 @@ for f in (codes, _reconstruct, _score): setattr(GANomaly, f.__name__, f)
 def shown_scale(
     score, # Anomaly scores
 ) -> np.ndarray: # In [0, 1]
-    "Scores from 0 to 1 for a picture (equation 7); never for a threshold, since each depends on all the others"
+    "Scores from 0 to 1 for a picture (equation 9); never for a threshold, since each depends on all the others"
     score = np.asarray(score, dtype=float)
     return (score - score.min()) / (np.ptp(score) or 1)
