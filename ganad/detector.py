@@ -165,6 +165,7 @@ METHODS = {
     'autoencoder': 'ganad.methods.autoencoder:Autoencoder',
     'efficientgan': 'ganad.methods.efficientgan:EfficientGAN',
     'fanogan': 'ganad.methods.anogan:FAnoGAN',
+    'ganomaly': 'ganad.methods.ganomaly:GANomaly',
     'knn': 'ganad.methods.autoencoder:NearestNeighbour',
     'pca': 'ganad.methods.autoencoder:PCA',
     'vae': 'ganad.methods.vaegan:VAE',
