@@ -30,6 +30,7 @@ class BeatGAN(GameDetector):
         dense:bool=None, # One long row instead of convolutions? Default: signals yes, images no
         slope:float=.2, # Slope of the leaky ReLU below zero
         w_adv:float=1., # Weight of the critic's features in the generator's loss (equation 3); 0: no critic at all
+        critic_every:int=1, # The critic plays in each so-many-th round
         spectral:bool=True, # Spectral norm in the critic, so that its features cannot grow (equation 11)?
         noise:float=0., # Standard deviation of noise on what the encoder sees in training, in units of its input
         warp:int=0, # Ticks stretched, and ticks squeezed, on each side of the R peak, in two more copies of each beat; 0: none. Signals only
@@ -50,7 +51,7 @@ class BeatGAN(GameDetector):
     ):
         super().__init__(epochs, batch_size, lr, seed, device, precision, contamination, standardize)
         self.latent, self.width, self.most, self.norm, self.dense, self.slope = latent, width, most, norm, dense, slope
-        self.w_adv, self.spectral, self.noise, self.warp, self.peak = w_adv, spectral, noise, warp, peak
+        self.w_adv, self.critic_every, self.spectral, self.noise, self.warp, self.peak = w_adv, critic_every, spectral, noise, warp, peak
         self.decay, self.beta1, self.fall, self.patience, self.held_out = decay, beta1, fall, patience, held_out
 
 # %% ../../nbs/methods/70_beatgan.ipynb #5a0326d3
@@ -99,7 +100,7 @@ def _players(self, networks):
         x_hat = back(x)
         loss = (x - x_hat).square().mean()
         return loss + self.w_adv * feature_loss(D, x, x_hat) if self.w_adv else loss
-    critic = Player('critic', [D], critic_turn, self.lr, (self.beta1, .999), schedule=self._schedule())
+    critic = Player('critic', [D], critic_turn, self.lr, (self.beta1, .999), every=self.critic_every, schedule=self._schedule())
     generator = Player('generator', [E, G], generator_turn, self.lr, (self.beta1, .999), schedule=self._schedule())
     return [critic, generator] if self.w_adv else [generator]
 
@@ -160,5 +161,6 @@ def _check_choices(self):
     GameDetector._check_choices(self)
     for name in ('w_adv', 'noise', 'warp'):
         if getattr(self, name) < 0: raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+    if self.critic_every < 1: raise ValueError(f"critic_every must be at least 1 round, got {self.critic_every}")
 
 for f in (_split, _check_choices): setattr(BeatGAN, f.__name__, f)
