@@ -7,14 +7,11 @@ Docs: https://ganad.github.io/ganad/methods/beatgan.html.md"""
 # %% auto #0
 __all__ = ['PAPER', 'BeatGAN', 'features', 'feature_loss', 'warp_times', 'time_warp']
 
-# %% ../../nbs/methods/70_beatgan.ipynb #a07cbcdf
+# %% ../../nbs/methods/70_beatgan.ipynb #84dc15b8
 import numpy as np
 import torch
-from torch import nn
-from torch.nn.utils.parametrizations import spectral_norm
 
 from ..detector import GameDetector
-from .alad import settle
 from .anogan import critic_loss
 from ..networks import make_decoder, make_encoder
 from ..training import Player
@@ -31,7 +28,6 @@ class BeatGAN(GameDetector):
         slope:float=.2, # Slope of the leaky ReLU below zero
         w_adv:float=1., # Weight of the critic's features in the generator's loss (equation 3); 0: no critic at all
         critic_every:int=1, # The critic plays in each so-many-th round
-        spectral:bool=True, # Spectral norm in the critic, so that its features cannot grow (equation 11)?
         noise:float=0., # Standard deviation of noise on what the encoder sees in training, in units of its input
         warp:int=0, # Ticks stretched, and ticks squeezed, on each side of the R peak, in two more copies of each beat; 0: none. Signals only
         peak:int=None, # The R peak's tick; default: 7/16 of a sample's length
@@ -51,11 +47,11 @@ class BeatGAN(GameDetector):
     ):
         super().__init__(epochs, batch_size, lr, seed, device, precision, contamination, standardize)
         self.latent, self.width, self.most, self.norm, self.dense, self.slope = latent, width, most, norm, dense, slope
-        self.w_adv, self.critic_every, self.spectral, self.noise, self.warp, self.peak = w_adv, critic_every, spectral, noise, warp, peak
+        self.w_adv, self.critic_every, self.noise, self.warp, self.peak = w_adv, critic_every, noise, warp, peak
         self.decay, self.beta1, self.fall, self.patience, self.held_out = decay, beta1, fall, patience, held_out
 
 # %% ../../nbs/methods/70_beatgan.ipynb #5a0326d3
-PAPER = dict(latent=50, width=32, most=512, norm=True, dense=False, slope=.2, w_adv=1., spectral=False, warp=7, peak=140, decay=0.,
+PAPER = dict(latent=50, width=32, most=512, norm=True, dense=False, slope=.2, w_adv=1., warp=7, peak=140, decay=0.,
              epochs=100, batch_size=64, lr=1e-4, beta1=.5, fall=False)
 
 # %% ../../nbs/methods/70_beatgan.ipynb #82e444b6
@@ -64,13 +60,7 @@ def _build(self, shape):
     sizes = dict(width=self.width, most=self.most, norm=self.norm, slope=self.slope, dense=len(shape) == 2 if self.dense is None else self.dense)
     return dict(encoder=make_encoder(shape, latent, **sizes), decoder=make_decoder(shape, latent, **sizes), critic=make_encoder(shape, 1, **sizes))
 
-def _bound(self, networks):
-    "Spectral norm for each layer of the critic"
-    for layer in networks['critic'] if self.spectral else []:
-        if isinstance(layer, (nn.Linear, nn.Conv2d)): spectral_norm(layer)
-
-def _settle(self, networks): settle(networks)
-for f in (_build, _bound, _settle): setattr(BeatGAN, f.__name__, f)
+BeatGAN._build = _build
 
 # %% ../../nbs/methods/70_beatgan.ipynb #b0708b26
 def features(
@@ -111,7 +101,7 @@ def _reconstruct(self, x): return self.networks_['decoder'](self.networks_['enco
 def _score(self, x): return (x - self._reconstruct(x)).flatten(1).square().mean(1)
 for f in (_reconstruct, _score): setattr(BeatGAN, f.__name__, f)
 
-# %% ../../nbs/methods/70_beatgan.ipynb #c8e14ce2
+# %% ../../nbs/methods/70_beatgan.ipynb #a40d5fb9
 def warp_times(
     n:int, # Ticks of a beat
     peak:int=140, # The R peak's tick, which stays where it is
@@ -130,7 +120,7 @@ def warp_times(
     at = np.repeat(np.tile(np.arange(n), rows), times.ravel()).reshape(rows, n)
     return at + .5*(np.diff(at, axis=1, prepend=-1) == 0)
 
-# %% ../../nbs/methods/70_beatgan.ipynb #f15d2732
+# %% ../../nbs/methods/70_beatgan.ipynb #a946d120
 def time_warp(
     x, # Beats (N, C, L)
     ticks:int=7, # As in `warp_times`
@@ -148,7 +138,7 @@ def time_warp(
         out.append((1 - share)*np.take_along_axis(part, left, 2) + share*np.take_along_axis(part, right, 2))
     return np.concatenate(out)
 
-# %% ../../nbs/methods/70_beatgan.ipynb #12a7e2c7
+# %% ../../nbs/methods/70_beatgan.ipynb #4b6cd9ac
 def _split(self, x):
     "As everywhere, but the samples to train on are joined by their warped copies"
     x, held = GameDetector._split(self, x)
