@@ -23,7 +23,8 @@ class BeatGAN(GameDetector):
         latent:int=None, # Length of z; default: a quarter of a sample's numbers, at least 1, at most 16
         width:int=64, # A quarter of the widest layer's units; where there are convolutions, the channels next to the sample
         most:int=128, # Most channels of any convolution
-        norm:bool=False, # Batch normalisation?
+        norm:bool=False, # Batch normalisation in encoder and decoder?
+        critic_norm:bool=False, # And in the critic, whose features then have a size (equation 11)?
         dense:bool=None, # One long row instead of convolutions? Default: signals yes, images no
         slope:float=.2, # Slope of the leaky ReLU below zero
         w_adv:float=1., # Weight of the critic's features in the generator's loss (equation 3); 0: no critic at all
@@ -46,19 +47,21 @@ class BeatGAN(GameDetector):
         standardize:bool=None, # Default: rows of tables yes, signals and images no
     ):
         super().__init__(epochs, batch_size, lr, seed, device, precision, contamination, standardize)
-        self.latent, self.width, self.most, self.norm, self.dense, self.slope = latent, width, most, norm, dense, slope
+        self.latent, self.width, self.most, self.norm, self.critic_norm = latent, width, most, norm, critic_norm
+        self.dense, self.slope = dense, slope
         self.w_adv, self.critic_every, self.noise, self.warp, self.peak = w_adv, critic_every, noise, warp, peak
         self.decay, self.beta1, self.fall, self.patience, self.held_out = decay, beta1, fall, patience, held_out
 
 # %% ../../nbs/methods/70_beatgan.ipynb #5a0326d3
-PAPER = dict(latent=50, width=32, most=512, norm=True, dense=False, slope=.2, w_adv=1., warp=7, peak=140, decay=0.,
+PAPER = dict(latent=50, width=32, most=512, norm=True, critic_norm=True, dense=False, slope=.2, w_adv=1., warp=7, peak=140, decay=0.,
              epochs=100, batch_size=64, lr=1e-4, beta1=.5, fall=False)
 
 # %% ../../nbs/methods/70_beatgan.ipynb #82e444b6
 def _build(self, shape):
     latent = self.latent or int(np.clip(np.prod(shape) // 4, 1, 16))
     sizes = dict(width=self.width, most=self.most, norm=self.norm, slope=self.slope, dense=len(shape) == 2 if self.dense is None else self.dense)
-    return dict(encoder=make_encoder(shape, latent, **sizes), decoder=make_decoder(shape, latent, **sizes), critic=make_encoder(shape, 1, **sizes))
+    return dict(encoder=make_encoder(shape, latent, **sizes), decoder=make_decoder(shape, latent, **sizes),
+                critic=make_encoder(shape, 1, **sizes | dict(norm=self.critic_norm)))
 
 BeatGAN._build = _build
 
