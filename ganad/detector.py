@@ -163,6 +163,7 @@ METHODS = {
     'alad': 'ganad.methods.alad:ALAD',
     'anogan': 'ganad.methods.anogan:AnoGAN',
     'autoencoder': 'ganad.methods.autoencoder:Autoencoder',
+    'beatgan': 'ganad.methods.beatgan:BeatGAN',
     'efficientgan': 'ganad.methods.efficientgan:EfficientGAN',
     'fanogan': 'ganad.methods.anogan:FAnoGAN',
     'ganomaly': 'ganad.methods.ganomaly:GANomaly',
