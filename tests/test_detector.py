@@ -495,7 +495,7 @@ def test_the_key_knows_code_that_is_attached_to_a_class_later_and_no_comments(tm
     for name, end in (('mine_a', ''), ('mine_b', '  # a comment'), ('mine_c', ' / 2')):
         (tmp_path/f'{name}.py').write_text(code.format(end))
         cls = importlib.import_module(name).Mine
-        cls.__module__ = 'mine'
+        cls.__module__ = cls._score.__module__ = 'mine'          # as if the file had kept its name
         monkeypatch.setitem(sys.modules, 'mine', sys.modules[name])
         keys.append(run_key(cls(), 'a', (6,)))
     assert keys[0] == keys[1] != keys[2]
