@@ -47,16 +47,16 @@ class RSRLayer(nn.Module):
         "How far the rows are from orthonormal: the mean square of the entries of A A^T - I"
         return (self.A @ self.A.T - torch.eye(len(self.A), dtype=self.A.dtype, device=self.A.device)).square().mean()
 
-# %% ../../nbs/methods/90_rsrae.ipynb #335dc947
+# %% ../../nbs/methods/90_rsrae.ipynb #b17146af
 def one_cycle(
     step:int, # Number of the step, from 0
     steps:int, # Steps in all
     warm:float=.3, # Share of the steps in which the rate rises
 ) -> float: # Factor of the learning rate
     "One rise from 1/25 to 1 and one fall to 1/250,000, along half cosines"
-    at, top = step/max(1, steps - 1), max(warm, 1e-9)
+    top = max(warm*steps - 1, 1e-9)
     between = lambda a, b, t: a + (b - a)*(1 - math.cos(math.pi*t))/2
-    return between(1/25, 1., at/top) if at < warm else between(1., 4e-6, (at - warm)/(1 - warm))
+    return between(1/25, 1., step/top) if step <= top else between(1., 4e-6, (step - top)/(steps - 1 - top))
 
 # %% ../../nbs/methods/90_rsrae.ipynb #fb2b7b36
 SCORES = ('cosine', 'distance')
