@@ -182,16 +182,16 @@ def test_outliers_that_turn_pca_do_not_turn_the_layer(seed):
     axes = np.linalg.qr(rng.normal(size=(20, 6)))[0].T
     inliers, outliers = rng.normal(size=(700, 3)) @ axes[:3], 2.9*rng.choice([-1, 1], (300, 1))*axes[rng.integers(3, 6, 300)]
     y = torch.as_tensor((np.r_[inliers, outliers] + .03*rng.normal(size=(1000, 20))).astype(np.float32))
-    found = []
-    for start in range(4):              # there is more than one valley: the lowest loss counts
-        torch.manual_seed(start)
+    start, ends = np.linalg.qr((axes[:3] + .06*rng.normal(size=(3, 20))).T)[0].T, {}
+    for p in (1, 2):                    # from the same start, not far from the truth: a sum of norms has other valleys as well
         layer = RSRLayer(20, 3)
-        optimizer = torch.optim.Adam(layer.parameters(), lr=.05)
-        for step in range(100):
-            for group in optimizer.param_groups: group['lr'] = .05*(1 - step/100)
-            optimizer.zero_grad(); (loss := mean_norm(layer.off(y)) + layer.skew()).backward(); optimizer.step()
-        found.append((loss.item(), layer.A.detach().numpy()))
-    assert angle(min(found, key=lambda pair: pair[0])[1], axes[:3]) < 5 and angle(np.linalg.svd(y.numpy(), full_matrices=False)[2][:3], axes[:3]) > 20
+        with torch.no_grad(): layer.A.copy_(torch.as_tensor(start))
+        optimizer = torch.optim.Adam(layer.parameters(), lr=.02)
+        for step in range(250):
+            for group in optimizer.param_groups: group['lr'] = .02*(1 - step/250)
+            optimizer.zero_grad(); (mean_norm(layer.off(y), p) + layer.skew()).backward(); optimizer.step()
+        ends[p] = angle(layer.A.detach().numpy(), axes[:3])
+    assert ends[1] < 5 < 10 < angle(start, axes[:3]) and ends[2] > 20 and angle(np.linalg.svd(y.numpy(), full_matrices=False)[2][:3], axes[:3]) > 20
 
 def test_labels_are_not_looked_at():
     x = samples('table')
