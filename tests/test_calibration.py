@@ -4,7 +4,7 @@ import json
 import numpy as np
 import pytest
 
-from ganad.calibration import CALIBRATED, CalibratedDetector, align, calibrate, earliness, evidence, irregularity, load_calibrated, own_shapes, surroundings, unlikeness
+from ganad.calibration import CALIBRATED, CalibratedDetector, align, calibrate, earliness, evidence, irregularity, load_calibrated, own_shapes, readable, surroundings, unlikeness
 from ganad.data.ecg import Beats, simulated_record, record_beats
 from ganad.evaluation import auroc
 
@@ -125,3 +125,10 @@ def test_two_shapes_are_found_and_a_rare_one_is_not(rng=np.random.default_rng(0)
     x = np.concatenate([np.tile(s, (n, 1)) for s, n in ((a, 60), (b, 30), (c, 8))]) + .01*rng.normal(size=(98, 320))
     shapes = own_shapes(x)
     assert len(shapes) == 2 and np.abs(shapes[0] - a).max() < .05 and np.abs(shapes[1] - b).max() < .05
+
+def test_noise_flat_and_missing_beats_cannot_be_read(test, rng=np.random.default_rng(0)):
+    x = test.x[test.record == '100', 0][:100].copy()
+    assert readable(x).all()
+    x[20] = np.nan; x[30] = 0; x[40] = rng.normal(size=320); x[60:80] = np.cumsum(rng.normal(size=(20, 320)), axis=1)
+    marked = ~readable(x)
+    assert marked[[20, 30]].all() and not marked[40] and marked[62:78].all() and marked.sum() <= 26
