@@ -7,7 +7,8 @@ Docs: https://ganad.github.io/ganad/practice/new_patients.html.md"""
 # %% auto #0
 __all__ = ['PARTS', 'RESTLESS', 'CALIBRATED', 'surroundings', 'earliness', 'irregularity', 'own_shapes', 'align', 'unlikeness',
            'Calibration', 'calibrate', 'CalibratedDetector', 'known_times', 'restlessness', 'readable', 'evidence',
-           'score_record', 'anomaly_score', 'fit', 'decision_function', 'predict', 'save', 'load_calibrated']
+           'score_record', 'anomaly_score', 'fit', 'decision_function', 'predict', 'Follower', 'save',
+           'load_calibrated']
 
 # %% ../nbs/practice/40_new_patients.ipynb #75e2f14b
 import json
@@ -21,6 +22,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from . import __version__
 from .data.ecg import Beats
+from .detector import Detector
 from .settings import whole_file
 
 # %% ../nbs/practice/40_new_patients.ipynb #7ea18756
@@ -94,7 +96,7 @@ def unlikeness(
 ) -> np.ndarray: # (N, 3), before, complex, after
     "How unlike a shape each part of a beat is (equation 3)"
     def one(shape):
-        moved = align(x, shape)
+        moved = align(x, shape).astype(float) # in single precision the last digits would hang on how many beats are scored at once
         return np.stack([np.log(1e-3 + np.maximum(0, 1 - _unit(moved[:, a:b]) @ _unit(shape[a:b]))) for a, b in PARTS.values()], 1)
     u = np.stack([one(shape) for shape in np.atleast_2d(shapes)])
     return u[u.mean(-1).argmin(0), np.arange(len(x))]
@@ -191,11 +193,15 @@ def restlessness(
     k=2, # Beats on either side
 ) -> np.ndarray: # (N,), about 0.1; 1 at most
     "How little quiet there is between the complexes around each beat"
+    return surroundings(_quiet(x), k, .5)
+
+def _quiet(x):
+    "Half the range of four fifths of the samples outside the complex, of each beat alone"
     a, b = PARTS['before'][1], PARTS['complex'][1] + 40
     low, high = np.quantile(np.concatenate([x[:, :a], x[:, b:]], axis=1), [.1, .9], axis=1)
     height = np.ptp(x, axis=1)
     quiet = (high - low)/np.where(height > 0, height, 1)
-    return surroundings(np.where(np.isfinite(quiet) & (height > 0), quiet, 1), k, .5)
+    return np.where(np.isfinite(quiet) & (height > 0), quiet, 1)
 
 def readable(
     x, # (N, L) beats of one record in order of time, NaN where there is none
@@ -276,9 +282,49 @@ def predict(self, beats):
     "+1 for normal, -1 for anomalous, (N,)"
     return np.where(self.decision_function(beats) < 0, -1, 1)
 
-for f in (anomaly_score, fit, decision_function, predict): setattr(CalibratedDetector, f.__name__, f)
+for f in (anomaly_score, fit, decision_function, predict, Detector.p_value, Detector.training_quantile): setattr(CalibratedDetector, f.__name__, f)
 
-# %% ../nbs/practice/40_new_patients.ipynb #177ec99d
+# %% ../nbs/practice/40_new_patients.ipynb #62dcee16
+class Follower:
+    "Scores the beats of one record piece by piece"
+    def __init__(self, detector):
+        self.detector, self.calibration, self.waiting, self.seconds, self.terms, self.quiet = detector, None, [], [], [], []
+
+    def add(self,
+        x, # (n, L) the next beats, NaN where there is none
+        seconds, # (n,) when they came
+    ):
+        self.seconds.append(np.asarray(seconds, dtype=float)); self.quiet.append(_quiet(x))
+        if self.calibration: return self._score(x)
+        self.waiting.append(x)
+        at = np.concatenate(self.seconds)
+        if (at - at[0] >= 60*self.detector.minutes).sum() > self.detector.context: self._begin()
+
+    def _begin(self):
+        x, at = np.concatenate(self.waiting), np.concatenate(self.seconds)
+        before = known_times(np.r_[np.nan, np.diff(at)])
+        self.calibration = self.detector._likened(calibrate(x, before, self.detector.minutes, self.detector.context, readable(x)))
+        self.waiting = []
+        self._score(x)
+
+# %% ../nbs/practice/40_new_patients.ipynb #1c61f93b
+def _score(self, x):
+    good, u = np.isfinite(x).all(1), np.full((len(x), 3), np.nan)
+    if good.any(): u[good] = (unlikeness(x[good], self.calibration.shapes) - self.calibration.level/4)/3
+    self.terms.append(u)
+
+def _finish(self) -> tuple: # (score (N,), NaN where a beat cannot be read; restlessness (N,))
+    "The scores of all beats, once the last piece was added"
+    if not self.calibration: self._begin()
+    before = known_times(np.r_[np.nan, np.diff(np.concatenate(self.seconds))])
+    rhythm = earliness(before, self.detector.context)/np.maximum(irregularity(before, self.detector.context), .05)
+    restless = surroundings(np.concatenate(self.quiet), 2, .5)
+    score = np.concatenate(self.terms).sum(1) + rhythm/3
+    return np.where(restless <= RESTLESS, score, np.nan), restless
+
+Follower._score, Follower.finish = _score, _finish
+
+# %% ../nbs/practice/40_new_patients.ipynb #50c71609
 CALIBRATED = 'calibrated.json'
 
 def save(self,
@@ -286,7 +332,7 @@ def save(self,
 ):
     "Writes the detector into a folder"
     check_is_fitted(self, 'offset_')
-    quantiles = np.quantile(self.train_scores_, np.linspace(0, 1, 1001)).round(5)
+    quantiles = np.quantile(self.train_scores_, np.linspace(0, 1, 2001)).round(5)
     info = dict(format=1, ganad=__version__, params=self.get_params(), offset=self.offset_, typical=np.asarray(self.typical_).tolist(), train_scores=quantiles.tolist())
     Path(folder).mkdir(parents=True, exist_ok=True)
     with whole_file(Path(folder)/CALIBRATED) as tmp: tmp.write_text(json.dumps(info))
