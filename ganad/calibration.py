@@ -7,7 +7,7 @@ Docs: https://ganad.github.io/ganad/practice/new_patients.html.md"""
 # %% auto #0
 __all__ = ['PARTS', 'RESTLESS', 'CALIBRATED', 'surroundings', 'earliness', 'irregularity', 'own_shapes', 'align', 'unlikeness',
            'Calibration', 'calibrate', 'CalibratedDetector', 'known_times', 'restlessness', 'readable', 'evidence',
-           'score_record', 'anomaly_score', 'fit', 'decision_function', 'predict', 'Follower', 'save',
+           'score_record', 'anomaly_score', 'fit', 'decision_function', 'predict', 'nearest_shape', 'Follower', 'save',
            'load_calibrated']
 
 # %% ../nbs/practice/40_new_patients.ipynb #75e2f14b
@@ -141,7 +141,8 @@ def calibrate(
 ) -> Calibration:
     "Learns a person's own beat from the first minutes, without labels"
     good = np.ones(len(x), bool) if good is None else good
-    seconds = np.cumsum(before) - before[0]
+    seconds = np.cumsum(before)
+    if good.any(): seconds = seconds - seconds[good][0]
     first = good & (seconds < 60*minutes)
     if first.sum() < 10: raise ValueError(f"a calibration needs at least 10 beats that can be read in the first {minutes:g} minutes, got {first.sum()}; give a longer or cleaner piece of the record")
     on = first & (earliness(before, context) < .1)
@@ -165,6 +166,10 @@ class CalibratedDetector(OutlierMixin, BaseEstimator):
         "Scores above it are flagged"
         check_is_fitted(self, 'offset_')
         return -self.offset_
+    @property
+    def metadata(self):
+        "What a scan must know: the lead, and the training people's beats, to recognise another or an inverted lead"
+        return dict(lead=['MLII'], templates=np.asarray(self.typical_).tolist())
 
 # %% ../nbs/practice/40_new_patients.ipynb #3b453c36
 def _records(beats):
@@ -284,7 +289,16 @@ def predict(self, beats):
 
 for f in (anomaly_score, fit, decision_function, predict, Detector.p_value, Detector.training_quantile): setattr(CalibratedDetector, f.__name__, f)
 
-# %% ../nbs/practice/40_new_patients.ipynb #62dcee16
+# %% ../nbs/practice/40_new_patients.ipynb #a5a91af5
+def nearest_shape(
+    beat,   # (L,)
+    shapes, # (n, L)
+) -> np.ndarray: # (L,)
+    "The own shape that a beat resembles most, moved to where it fits"
+    moved = np.stack([align(np.asarray(shape)[None], beat)[0] for shape in shapes])
+    return moved[np.square(moved - beat).sum(1).argmin()]
+
+# %% ../nbs/practice/40_new_patients.ipynb #f5769d25
 class Follower:
     "Scores the beats of one record piece by piece"
     def __init__(self, detector):
@@ -297,8 +311,8 @@ class Follower:
         self.seconds.append(np.asarray(seconds, dtype=float)); self.quiet.append(_quiet(x))
         if self.calibration: return self._score(x)
         self.waiting.append(x)
-        at = np.concatenate(self.seconds)
-        if (at - at[0] >= 60*self.detector.minutes).sum() > self.detector.context: self._begin()
+        at, good = np.concatenate(self.seconds), readable(np.concatenate(self.waiting))
+        if good.any() and (at - at[good][0] >= 60*self.detector.minutes).sum() > self.detector.context: self._begin()
 
     def _begin(self):
         x, at = np.concatenate(self.waiting), np.concatenate(self.seconds)
@@ -307,7 +321,7 @@ class Follower:
         self.waiting = []
         self._score(x)
 
-# %% ../nbs/practice/40_new_patients.ipynb #1c61f93b
+# %% ../nbs/practice/40_new_patients.ipynb #7e6f253f
 def _score(self, x):
     good, u = np.isfinite(x).all(1), np.full((len(x), 3), np.nan)
     if good.any(): u[good] = (unlikeness(x[good], self.calibration.shapes) - self.calibration.level/4)/3
@@ -324,7 +338,7 @@ def _finish(self) -> tuple: # (score (N,), NaN where a beat cannot be read; rest
 
 Follower._score, Follower.finish = _score, _finish
 
-# %% ../nbs/practice/40_new_patients.ipynb #50c71609
+# %% ../nbs/practice/40_new_patients.ipynb #56b9a1c9
 CALIBRATED = 'calibrated.json'
 
 def save(self,
