@@ -5,10 +5,9 @@ from pathlib import Path
 import numpy as np, pandas as pd, pytest, wfdb
 
 from ganad.commands import scan_main
-from ganad.data.ecg import Beats, record_beats, resample, simulated_record
+from ganad.data.ecg import Beats, RecordError, record_beats, resample, simulated_record
 from ganad.detector import make_detector
 from ganad import records
-from ganad.data.ecg import RecordError
 from ganad.records import array_source, choose_lead, pieces, scan, scan_metadata, shipped_detectors, take, wfdb_source, write_annotations
 
 FS = 360
