@@ -122,7 +122,7 @@ def _notes(self) -> list:
     out, percent = [], f'{self.on_time:.0%}'
     if self.short: out.append(f"the record is shorter than the calibration should be: all of its {self.minutes:.1f} minutes were used")
     if self.n*self.on_time < 50: out.append(f"only {round(self.n*self.on_time)} beats came on time: the own shape rests on few beats")
-    if self.on_time < .6: out.append(f"only {percent} of the beats came on time: a very irregular rhythm, or mostly extra beats; early beats mean less here")
+    if self.on_time < .6: out.append(f"only {percent} of the beats came on time: a very irregular rhythm, or mostly extra beats; the own beat rests on those that did")
     if self.level[1] > -3.5: out.append("the beats of the calibration do not resemble each other: noise, or many shapes; scores are worth little")
     if len(self.shapes) > 1: out.append(f"{len(self.shapes)} shapes are common and count as the person's own")
     if self.likeness < .7: out.append(f"the own beat is unlike the normal beats of the training (likeness {self.likeness:.2f}), as with a pacemaker, a bundle branch block or another lead; "
