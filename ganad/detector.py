@@ -169,6 +169,7 @@ METHODS = {
     'ganomaly': 'ganad.methods.ganomaly:GANomaly',
     'knn': 'ganad.methods.autoencoder:NearestNeighbour',
     'pca': 'ganad.methods.autoencoder:PCA',
+    'rsrae': 'ganad.methods.rsrae:RSRAE',
     'vae': 'ganad.methods.vaegan:VAE',
     'vaegan': 'ganad.methods.vaegan:VAEGAN',
 }
