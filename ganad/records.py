@@ -28,6 +28,7 @@ from . import __version__
 from .settings import unknown, whole_file
 from .data.ecg import RecordError, record_info, fill_gaps, resample, bandpass, fits, cut_beats, scale_beats, interpolate
 from .data.peaks import find_peaks
+from .calibration import CALIBRATED, RESTLESS, CalibratedDetector, Follower, load_calibrated, nearest_shape
 from .detector import Detector, load_detector
 
 # %% ../nbs/practice/30_records.ipynb #634f0f44
@@ -318,6 +319,7 @@ def unreadable(
     low, high = limits['amplitude']
     why = [(measures.edge, 'at the edge of the record'), (measures.missing, 'samples missing'), (measures.still > limits['still'], 'flat'),
            (height < low, 'far too small'), (height > high, 'far too large'), (measures.travel > limits['travel'], 'noise')]
+    if 'restless' in measures: why.append((measures.restless > RESTLESS, 'noise'))
     return np.select([test for test, _ in why], [reason for _, reason in why], '')
 
 # %% ../nbs/practice/30_records.ipynb #1d4be8cf
@@ -372,10 +374,12 @@ def detector_folder(
     raise ValueError(f"no folder {str(detector)!r} with a saved detector, and {unknown('shipped detector', detector, shipped_detectors() or ['none'])}")
 
 def open_detector(
-    detector='mitdb-autoencoder', # A folder, a shipped name, or a fitted detector
+    detector='mitdb-calibrated', # A folder, a shipped name, or a fitted detector
 ) -> Detector:
     "A fitted detector"
-    return load_detector(detector_folder(detector)) if isinstance(detector, (str, Path)) else detector
+    if not isinstance(detector, (str, Path)): return detector
+    folder = detector_folder(detector)
+    return load_calibrated(folder) if (folder/CALIBRATED).is_file() else load_detector(folder)
 
 # %% ../nbs/practice/30_records.ipynb #4b51160f
 def score_windows(
@@ -388,7 +392,7 @@ def score_windows(
     beats = scale_beats(x[good])
     if length and length != x.shape[1]: beats = interpolate(beats, length)
     score = np.full(len(x), np.nan, np.float32)
-    if good.any(): score[good] = detector.anomaly_score(beats[:, None])
+    if good.any() and not isinstance(detector, CalibratedDetector): score[good] = detector.anomaly_score(beats[:, None])
     return score, good, beats
 
 # %% ../nbs/practice/30_records.ipynb #62655fb7
@@ -400,6 +404,14 @@ class _Thinned:
         self.seen += len(rows)
         while len(self.rows) > self.most: self.rows, self.step = self.rows[::2], 2*self.step
     def median(self): return np.median(self.rows, axis=0)
+
+# %% ../nbs/practice/30_records.ipynb #43d77916
+def _calibrated(table, follower, source, column):
+    "Puts the scores of a self-calibrating detector into the table"
+    try: table['score'], table['restless'] = follower.finish()
+    except ValueError as e: raise RecordError(f"record {source.name}, lead {source.leads[column]}: {e}") from None
+    table['score'] = table['score'].astype('f4')
+    table.attrs['calibration'] = follower.calibration
 
 # %% ../nbs/practice/30_records.ipynb #e7842660
 def walk(
@@ -416,6 +428,7 @@ def walk(
     steps = list(pieces(source.length, max(1, round(piece))*math.ceil(fs), 15*math.ceil(fs)))
     order = [column, *(i for i in range(len(source.leads)) if i != column)]
     rows, typical, reach, last = [], _Thinned(), [np.inf, -np.inf], None
+    follower = Follower(detector) if isinstance(detector, CalibratedDetector) else None
     for lo, start, stop, hi in tqdm(steps, desc=source.name, unit='piece', disable=not progress or len(steps) < 4, leave=False):
         raw = source.read(lo, hi)*(-1 if invert else 1)
         lead = raw[:, column]
@@ -427,15 +440,20 @@ def walk(
         x, measures = cut_piece(lead, fs, found - lo, window)
         score, good, beats = score_windows(detector, x, window.get('length'))
         typical.add(beats)
+        if follower:
+            x[good], x[~good] = beats, np.nan
+            follower.add(x, found/fs)
         rows.append(measures.assign(sample=found, score=score).astype(dict(still='f4', travel='f4', amplitude='f4')))
     source.check()
-    return (pd.concat(rows, ignore_index=True) if rows else None), (typical.median() if typical.rows else None), reach
+    table = pd.concat(rows, ignore_index=True) if rows else None
+    if follower and rows: _calibrated(table, follower, source, column)
+    return table, (typical.median() if typical.rows else None), reach
 
 # %% ../nbs/practice/30_records.ipynb #e1249f55
 def scan(
     record=None,          # See `open_record`; default: the example
     fs=None,              # Samples a second, for an array and for files that do not hold it
-    detector='mitdb-autoencoder', # A folder, a shipped name or a fitted detector
+    detector='mitdb-calibrated', # A folder, a shipped name or a fitted detector
     lead:str=None,        # Name of the lead; default: the detector's, else the first
     beats='detected',     # Or 'annotated': positions from the record's annotation file
     annotator='atr',      # Ending of that file
@@ -458,7 +476,7 @@ def scan(
     _refuse(source, column, table, reach)
     threshold = float(detector.threshold_ if quantile is None else np.quantile(detector.train_scores_, quantile))
     frame = _frame(table, source.fs, detector, window, threshold)
-    frame.attrs = _summary(frame, source, column, detector, named, window, median, note, threshold, invert)
+    frame.attrs = _summary(frame, source, column, detector, named, window, median, note, threshold, invert) | _learned(table)
     if folder: frame.attrs['files'] = write_scan(frame, folder, source, detector, top)
     return frame
 
@@ -508,6 +526,13 @@ def _summary(frame, source, column, detector, named, window, median, note, thres
                 detector=named, card=file.read_text() if file and file.is_file() else '', threshold=threshold,
                 threshold_quantile=float(np.mean(detector.train_scores_ <= threshold)), beats=len(frame), flagged=int(frame.anomalous.sum()),
                 unreadable=int(bad.sum()), invert=bool(invert), notes=notes)
+
+# %% ../nbs/practice/30_records.ipynb #9bf92568
+def _learned(table):
+    "What the calibration adds to the summary"
+    c = table.attrs.get('calibration')
+    if c is None: return {}
+    return dict(calibration=str(c).split(';')[0], own_shapes=c.shapes.round(4).tolist(), calibration_notes=[f'calibration: {note}' for note in c.notes])
 
 # %% ../nbs/practice/30_records.ipynb #c6eb554a
 def writable(
@@ -684,7 +709,9 @@ def _look_again(row, source, attrs, detector, window, around=4.):
     strip = resample(fill_gaps(raw), fs, window['fs'])
     time = lo/fs + np.arange(len(strip))/window['fs']
     near = np.abs(time - row.time) <= around
-    return time[near], strip[near], beat[0], detector.reconstruct(beat[:, None])[0, 0]
+    own = attrs.get('own_shapes')
+    model = nearest_shape(beat[0], own) if own else detector.reconstruct(beat[:, None])[0, 0]
+    return time[near], strip[near], beat[0], model
 
 # %% ../nbs/practice/30_records.ipynb #d3924ad1
 def _strip(time, signal, row, beats, unit):
@@ -700,16 +727,16 @@ def _strip(time, signal, row, beats, unit):
     return f'<div>{drawn}<div class="key">shaded: this beat; dots: beats found, <b class="orange">orange</b> where flagged</div></div>'
 
 # %% ../nbs/practice/30_records.ipynb #27d3c98e
-def _beat(beat, model, window):
-    "A beat, its reconstruction and the residual as a heat strip"
+def _beat(beat, model, window, what='reconstruction'):
+    "A beat, what it is compared with, and the residual as a heat strip"
     time = (np.arange(len(beat))*(window['before'] + window['after'])/len(beat) - window['before'])/window['fs']*1000
     low, high = min(-1.05, model.min()), max(1.05, model.max())
     residual = np.array([part.mean() for part in np.array_split((beat - model)**2, 80)])
     cells = ''.join(f'<i style="opacity:{v:.2f}"></i>' for v in np.sqrt(residual/max(residual.max(), 1e-9)))
     drawn = chart([('line', time, beat, ''), ('line', time, model, 'model')], (time[0], time[-1]), (low, high),
-                  _plain((-300, -150, 0, 150, 300, 450)), _plain((-1, 0, 1)), 'time from R (ms)', 'scaled signal', 'The beat and its reconstruction', 150)
+                  _plain((-300, -150, 0, 150, 300, 450)), _plain((-1, 0, 1)), 'time from R (ms)', 'scaled signal', f'The beat and its {what}', 150)
     return (f'{drawn}<div class="heat" role="img" aria-label="Squared residual over the beat">{cells}</div>'
-            '<div class="key"><b class="ink">—</b> beat, <b class="blue">- -</b> reconstruction, <b class="orange">■</b> residual</div>')
+            f'<div class="key"><b class="ink">—</b> beat, <b class="blue">- -</b> {what}, <b class="orange">■</b> residual</div>')
 
 # %% ../nbs/practice/30_records.ipynb #a6e1d01d
 def _percent(quantile): return 'all' if quantile >= 1 else f'{math.floor(quantile*1e4)/100:.2f} %'
@@ -725,7 +752,7 @@ def beat_panel(
     flag = '' if row.anomalous else ' · not flagged'
     said = f'· score {row.score:.4g}, {_share(row.quantile)}, p = {row.p_value:.2g}{flag}'
     return (f'<section class="beat"><h3>{number}. {clock(row.time, 1)} <span class="soft">{said}</span></h3>'
-            f'<div class="two">{_strip(time, strip, row, beats, source.unit)}<div>{_beat(beat, model, window)}</div></div></section>')
+            f'<div class="two">{_strip(time, strip, row, beats, source.unit)}<div>{_beat(beat, model, window, "own shape" if "own_shapes" in beats.attrs else "reconstruction")}</div></div></section>')
 
 # %% ../nbs/practice/30_records.ipynb #edd1ae9a
 def _table(beats, n=30):
@@ -749,13 +776,19 @@ def _facts(attrs, detector):
 # %% ../nbs/practice/30_records.ipynb #930c3f0a
 LIMITS = ("This is not a medical device and nothing in it is a diagnosis. A high score says that a beat is unlike the normal beats of the detector's training, "
           "in a lead and in persons that may be other than these; noise, another lead or a person's own harmless shape of beat can be the reason. "
+          "A detector that calibrates itself takes for normal what is usual in the first minutes. "
           "A low score does not say that a heart is well: what looks normal beat by beat, such as a disturbed rhythm, is not seen.")
 
 def _reading(attrs):
-    return (f"<p>Each beat was compared with what the detector can reconstruct from normal beats alone; the <b>score</b> is what is left over. "
+    own = "calibration" in attrs
+    what = (f"Each beat was compared with this person's own beat, learned from the first minutes ({html.escape(attrs['calibration'])}), and asked whether it came early for this rhythm; "
+            "the <b>score</b> is the sum of both. Normal means usual for this record." if own else
+            "Each beat was compared with what the detector can reconstruct from normal beats alone; the <b>score</b> is what is left over.")
+    more = '' if own else ", and for a person that it was not trained on several times as many"
+    return (f"<p>{what} "
             f"<b>p</b> is the share of the detector's normal training beats that scored at least as high, and the <b>training quantile</b> is the share that scored no higher. "
             f"A beat is <b>flagged</b> if its score is above the threshold of {attrs['threshold']:.4g}, which {1 - attrs['threshold_quantile']:.1%} of the training beats exceed: "
-            f"so of healthy beats at least that share is flagged too, and for a person that it was not trained on several times as many. "
+            f"so of healthy beats about that share is flagged too{more}. "
             f"A beat is <b>not readable</b> where the signal is missing, flat, full of noise or of a height far from the record's own.</p>")
 
 # %% ../nbs/practice/30_records.ipynb #49859b9e
@@ -770,7 +803,7 @@ def report_html(
     rate = 60/beats.rr.median() if len(beats) > 1 else float('nan')
     tiles = [(clock(a['duration']), 'length (h:mm:ss)'), (f"{a['beats']:,}", 'beats found'), (f"{a['flagged']:,}", f"flagged ({a['flagged']/a['beats']:.1%})"),
              (f"{a['unreadable']:,}", 'not readable'), (f'{rate:.0f}', 'heart rate (median)')]
-    listed = ''.join(f'<li>{e(n[:1].upper() + n[1:])}.</li>' for n in a['notes'])
+    listed = ''.join(f'<li>{e(n[:1].upper() + n[1:])}.</li>' for n in a['notes'] + a.get('calibration_notes', []))
     notes = f'<div class="notes"><b>Before you read on</b><ul>{listed}</ul></div>' if listed else ''
     leads = e(a['lead'] + (' of ' + ', '.join(a['leads']) if len(a['leads']) > 1 else ''))
     shown = worst(beats, top)
@@ -825,7 +858,8 @@ def summary_text(
     a, top = beats.attrs, worst(beats, n, 0)
     lines = [f"{a['record']}, lead {a['lead']}, {clock(a['duration'])}: {a['beats']:,} beats, "
              f"{a['flagged']:,} flagged ({a['flagged']/a['beats']:.1%}), {a['unreadable']:,} not readable"]
-    lines += [f"Note: {note}." for note in a['notes']]
+    if 'calibration' in a: lines.append(f"{a['calibration']}.")
+    lines += [f"Note: {note}." for note in a['notes'] + a.get('calibration_notes', [])]
     lines += ['', f"{'Flagged are scores' if a['flagged'] else 'No beat is flagged, none'} above {a['threshold']:.4g}. The highest of beats that can be read:",
               f"{'time':>10}  {'sample':>9}  {'score':>8}  {'p':>7}  {'training quantile':>17}  {'since last beat':>15}  flagged"]
     lines += [f"{clock(r.time, 1):>10}  {r.sample:>9}  {r.score:>8.4g}  {r.p_value:>7.2g}  {_percent(r.quantile):>17}  {r.rr:>13.2f} s  "

