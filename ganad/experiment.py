@@ -10,10 +10,10 @@ __all__ = ['Name', 'KINDS', 'OURS', 'DATA_SETS', 'MIGRATIONS', 'SPOILED', 'Secti
            'ConfigError', 'default_params', 'data_set_names', 'component', 'check_config', 'migrated', 'parse_config',
            'read_config', 'as_tree', 'to_yaml', 'write_config', 'Samples', 'DataSet', 'Sine', 'MitbihBeats',
            'MitbihBeatgan', 'resampled', 'limited', 'prepared_file', 'prepare', 'Scaler', 'transform', 'make_splits',
-           'set_key', 'parse_value', 'default_config']
+           'set_key', 'parse_value', 'default_config', 'load_plugins']
 
-# %% ../nbs/practice/15_experiment.ipynb #95831d44
-import hashlib, inspect, json, re
+# %% ../nbs/practice/15_experiment.ipynb #4b42eab8
+import hashlib, importlib, importlib.util, inspect, json, re, sys
 from collections import Counter
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
@@ -264,7 +264,7 @@ def default_params(
     "The parameters of a constructor and their defaults, as JSON holds them"
     return {name: list(p.default) if isinstance(p.default, tuple) else p.default for name, p in _signature(cls).items() if p.default is not inspect.Parameter.empty}
 
-# %% ../nbs/practice/15_experiment.ipynb #f7b1c6ef
+# %% ../nbs/practice/15_experiment.ipynb #479250f8
 DATA_SETS = {}
 
 def data_set_names() -> list:
@@ -277,9 +277,10 @@ def component(
 ):
     "The class of a data set or a model"
     if kind == 'data':
-        if name not in DATA_SETS: raise unknown('data set', name, DATA_SETS)
+        if name not in DATA_SETS: raise ConfigError(str(unknown('data set', name, DATA_SETS)))
         return DATA_SETS[name]
-    from ganad.detector import _class_of      # torch is not needed before
+    from ganad.detector import METHODS, _class_of      # torch is not needed before
+    if name not in METHODS: raise ConfigError(str(unknown('detector', name, METHODS)))
     return _class_of(name)
 
 # %% ../nbs/practice/15_experiment.ipynb #7905f0bc
@@ -655,3 +656,16 @@ def default_config(
     own = {key: value for kind, name in (('data', data), ('model', model)) for key, value in getattr(component(kind, name), 'settings', {}).items()}
     for key, value in {**own, **(changes or {})}.items(): set_key(tree, key, value)
     return check_config(tree, name='the configuration')
+
+# %% ../nbs/practice/15_experiment.ipynb #7ea2984a
+def load_plugins(
+    names, # Python files, or names of modules that can be imported
+):
+    "Runs the code that registers data sets and models of one's own"
+    for name in names:
+        if not name.endswith('.py'): importlib.import_module(name); continue
+        path = Path(name)
+        if not path.is_file(): raise ConfigError(f"--plugin: there is no file {path.name}")
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        sys.modules[path.stem] = module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
