@@ -342,7 +342,7 @@ def read_config(
     if kind and config.kind != kind: raise ConfigError(f"{path.name} configures a {config.kind}, for {commands[config.kind]}; expected one for {commands[kind]}")
     return config
 
-# %% ../nbs/practice/15_experiment.ipynb #9d5da963
+# %% ../nbs/practice/15_experiment.ipynb #d0781f74
 def as_tree(
     config, # A configuration
 ) -> dict: # Of what JSON can hold
@@ -363,7 +363,7 @@ def _written(cls, tree, params, indent=''):
         part = next((t for t in (f.type, *getattr(f.type, '__args__', ())) if is_dataclass(t)), None)
         if value and (part or f.name == 'params'):
             yield _entry(f.name, '', comments.get(f.name), indent)
-            if part: yield from _written(part, value, params.get(f.name), indent + '  ')
+            if part: yield from _written(part, value, params.get(f.name, {}) if isinstance(params, dict) else {}, indent + '  ')
             else:
                 own = docments(params) if params else {}
                 for key, v in value.items(): yield _entry(_leaf(key), _leaf(v), own.get(key), indent + '  ')
