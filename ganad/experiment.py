@@ -12,8 +12,8 @@ __all__ = ['Name', 'KINDS', 'OURS', 'DATA_SETS', 'MIGRATIONS', 'SPOILED', 'Secti
            'MitbihBeatgan', 'resampled', 'limited', 'prepared_file', 'prepare', 'Scaler', 'transform', 'make_splits',
            'set_key', 'parse_value', 'default_config', 'load_plugins']
 
-# %% ../nbs/practice/15_experiment.ipynb #4b42eab8
-import hashlib, importlib, importlib.util, inspect, json, re, sys
+# %% ../nbs/practice/15_experiment.ipynb #4647175f
+import functools, hashlib, importlib, importlib.util, inspect, json, re, sys
 from collections import Counter
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
@@ -166,7 +166,7 @@ class Inverse(Section):
 
 KINDS = dict(training=Experiment, detection=Detection, inverse=Inverse)
 
-# %% ../nbs/practice/15_experiment.ipynb #9534b5cb
+# %% ../nbs/practice/15_experiment.ipynb #70cf5b88
 class ConfigError(ValueError):
     "A configuration that cannot be used: one line for each fault"
 
@@ -177,17 +177,17 @@ def _lines(node, path=(), name=''):
     "The line of each key, by its path"
     found = {path: node.start_mark.line + 1}
     if isinstance(node, yaml.MappingNode):
-        keys = [key.value for key, _ in node.value]
         for key, value in node.value:
-            if keys.count(key.value) > 1: raise ConfigError(f"{name}, line {key.start_mark.line + 1}: the key {key.value!r} stands there more than once")
+            if (*path, key.value) in found: raise ConfigError(f"{name}, line {key.start_mark.line + 1}: the key {key.value!r} stands there for the second time")
             found |= _lines(value, (*path, key.value), name) | {(*path, key.value): key.start_mark.line + 1}
     if isinstance(node, yaml.SequenceNode):
         for i, value in enumerate(node.value): found |= _lines(value, (*path, i), name)
     return found
 
-# %% ../nbs/practice/15_experiment.ipynb #64b7343b
+# %% ../nbs/practice/15_experiment.ipynb #5214cdd7
 def _tree(text, name):
     "A YAML text as a dictionary, and the line of each key"
+    if len(text) > 100_000: raise ConfigError(f"{name} is no configuration: it has {len(text):,} characters")
     try:
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=_Loader)): raise ConfigError(f"{name}: references (*name) are not used here; write the value itself")
         node = yaml.compose(text, Loader=_Loader)
@@ -342,12 +342,14 @@ def read_config(
     if kind and config.kind != kind: raise ConfigError(f"{path.name} configures a {config.kind}, for {commands[config.kind]}; expected one for {commands[kind]}")
     return config
 
-# %% ../nbs/practice/15_experiment.ipynb #d0781f74
+# %% ../nbs/practice/15_experiment.ipynb #94d1fca6
 def as_tree(
     config, # A configuration
 ) -> dict: # Of what JSON can hold
     "A configuration as a dictionary"
     return json.loads(json.dumps(asdict(config)))
+
+_comments = functools.cache(docments)      # it reads the source
 
 def _entry(key, value, comment, indent):
     start = f'{indent}{key}: {value}'.rstrip()
@@ -357,7 +359,7 @@ def _leaf(value): return yaml.safe_dump(value, default_flow_style=True, width=fl
 
 def _written(cls, tree, params, indent=''):
     "The lines of a section"
-    comments = docments(cls)
+    comments = _comments(cls)
     for f in fields(cls):
         value = tree[f.name]
         part = next((t for t in (f.type, *getattr(f.type, '__args__', ())) if is_dataclass(t)), None)
@@ -365,7 +367,7 @@ def _written(cls, tree, params, indent=''):
             yield _entry(f.name, '', comments.get(f.name), indent)
             if part: yield from _written(part, value, params.get(f.name, {}) if isinstance(params, dict) else {}, indent + '  ')
             else:
-                own = docments(params) if params else {}
+                own = _comments(params) if params else {}
                 for key, v in value.items(): yield _entry(_leaf(key), _leaf(v), own.get(key), indent + '  ')
         else: yield _entry(f.name, _leaf(value), comments.get(f.name), indent)
 
@@ -544,7 +546,7 @@ def prepare(
         np.savez(f, x=samples.x, y=samples.y, fs=samples.fs, **{f'about/{k}': v for k, v in samples.about.items()})
     return samples
 
-# %% ../nbs/practice/15_experiment.ipynb #853c84d1
+# %% ../nbs/practice/15_experiment.ipynb #1a345bea
 class Scaler:
     "A scaling that is learned from training rows and used on any"
     def __init__(self,
@@ -561,7 +563,7 @@ class Scaler:
         elif self.kind == 'whitening':
             rows = x.reshape(len(x), -1).astype(np.float64)
             values, vectors = np.linalg.eigh(np.cov(rows, rowvar=False))
-            self.tensors = dict(centre=rows.mean(0), matrix=(vectors/np.sqrt(np.maximum(values, 0) + 1e-3*values.mean()))@vectors.T)
+            self.tensors = dict(centre=rows.mean(0), matrix=(vectors/np.sqrt(np.maximum(values, 0) + (1e-3*values.mean() or 1)))@vectors.T)
             return self
         else: return self
         self.tensors = dict(centre=centre, width=np.where(width > 0, width, 1))

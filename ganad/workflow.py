@@ -133,7 +133,7 @@ def find_run(
     if run.config.kind != kind: raise RunError(f"{entity}/{project}/{source.run} is a {run.config.kind}; expected a {kind}")
     return run
 
-# %% ../nbs/practice/20_workflow.ipynb #2b7e8653
+# %% ../nbs/practice/20_workflow.ipynb #28d525cb
 def _same(a, b):
     "Do two configurations ask for the same results?"
     def bare(config):
@@ -155,6 +155,7 @@ def _version_for(config, splits, data):
         run = open_run(path)
         if not _same(run.config, config): continue
         if run.data != data: raise RunError(f"the data are not those that {_short(path)} was begun with; give the run another name, or delete that version")
+        for left in path.rglob('.*.tmp'): left.unlink(missing_ok=True)      # by a stage that was killed while it wrote
         return replace(run, config=config)
     return _begin(folder, config, splits, data)
 
@@ -400,13 +401,15 @@ def _detect_fold(run, source, samples, k):
     write_json(run.fold(k)/'metrics.json', found)
     return found
 
-# %% ../nbs/practice/20_workflow.ipynb #9dfbaa4e
+# %% ../nbs/practice/20_workflow.ipynb #e293a414
 def run_detection(
     config:Detection,
 ) -> Run:
     "Detects on the test parts of a finished training, fold by fold"
     source = find_run(config.entity, config.project, config.source)
     config = replace(config, source=replace(config.source, version=source.version))
+    if way := config.reconstruction.mapping:
+        config = replace(config, reconstruction=replace(config.reconstruction, mapping=replace(way, version=find_run(config.entity, config.project, way, 'inverse').version)))
     samples = _samples_of(source)
     run = _version_for(config, source.splits, source.data)
     rows = {}
