@@ -9,8 +9,8 @@ __all__ = ['Name', 'KINDS', 'OURS', 'DATA_SETS', 'MIGRATIONS', 'SPOILED', 'Secti
            'Training', 'Evaluation', 'Experiment', 'Source', 'Reconstruction', 'Score', 'Detection', 'Inverse',
            'ConfigError', 'default_params', 'data_set_names', 'component', 'check_config', 'migrated', 'parse_config',
            'read_config', 'as_tree', 'to_yaml', 'write_config', 'Samples', 'DataSet', 'Sine', 'MitbihBeats',
-           'MitbihBeatgan', 'resampled', 'limited', 'prepared_file', 'prepare', 'Scaler', 'transform', 'make_splits',
-           'set_key', 'parse_value', 'default_config', 'load_plugins']
+           'MitbihBeatgan', 'WfdbBeats', 'TableFile', 'SeriesFile', 'resampled', 'limited', 'prepared_file', 'prepare',
+           'Scaler', 'transform', 'make_splits', 'set_key', 'parse_value', 'default_config', 'load_plugins']
 
 # %% ../nbs/practice/15_experiment.ipynb #4647175f
 import functools, hashlib, importlib, importlib.util, inspect, json, re, sys
@@ -476,6 +476,116 @@ class MitbihBeatgan(MitbihBeats):
     settings = {'split.anomalies': 'all'}
 
 DATA_SETS |= dict(mitbih_beats=MitbihBeats, mitbih_beatgan=MitbihBeatgan)
+
+# %% ../nbs/practice/15_experiment.ipynb #7024bb65
+class WfdbBeats(DataSet):
+    "The annotated beats of a database of WFDB records, labelled by EC57"
+    settings = {'split.by': 'subject'}
+    def __init__(self,
+        database:str, # A folder of records, or a database's name on PhysioNet, as in svdb
+        lead:str=None, # The lead; default: the one that is first in most records
+        records:list=None, # Names of records; default: those in the file RECORDS
+        length:int=320, # Values a beat
+    ): self.database, self.lead, self.records, self.length = database, lead, records, length
+
+    def folder(self):
+        from ganad.data.ecg import download
+        if (here := Path(self.database)).is_dir(): return here
+        if '/' in self.database: raise ConfigError(f"data.params.database: there is no folder {self.database}")
+        place = (settings().data or settings().cache/'data')/self.database
+        if not place.is_dir(): download(self.database, place)
+        return place
+
+    def load(self):
+        from ganad.data.ecg import database_beats, record_info
+        folder = self.folder()
+        names = self.records or (folder/'RECORDS').read_text().split()
+        firsts = Counter(record_info(folder/name)['leads'][0] for name in names)
+        beats = database_beats(folder, names, lead=self.lead or [lead for lead, _ in firsts.most_common()], progress=False, length=self.length)
+        beats = beats[beats.aami != '']
+        return Samples(beats.x, (beats.aami != 'N').astype(np.int8), {k: getattr(beats, k) for k in ('symbol', 'aami', 'record', 'subject', 'lead', 'sample')}, 360.*self.length/320)
+
+    def source(self): return _stamp(*(p for p in sorted(self.folder().iterdir()) if p.suffix in ('.hea', '.dat', '.atr')))
+
+# %% ../nbs/practice/15_experiment.ipynb #168891ec
+def _stamp(*files):
+    "What changes when a file is written: names, sizes and times"
+    return [[p.name, p.stat().st_size, p.stat().st_mtime_ns] for p in map(Path, files)]
+
+def _read_table(file):
+    "A CSV file as a frame, or an error that names it"
+    try: return pd.read_csv(file)
+    except FileNotFoundError: raise ConfigError(f"data.params.file: there is no file {file} here") from None
+    except (ValueError, OSError) as e: raise ValueError(f"{Path(file).name} cannot be read as CSV: {e}") from None
+
+def _abnormal(frame, label, normal):
+    "The labels of a column, 1 where it does not say what a normal row says"
+    if label not in frame: raise ConfigError(f"data.params.label: {unknown('column', label, frame.columns)}")
+    said = frame[label].astype(str)
+    if normal not in set(said): raise ConfigError(f"data.params.normal: {unknown(f'value of {label}', normal, set(said))}")
+    return (said != normal).to_numpy().astype(np.int8)
+
+# %% ../nbs/practice/15_experiment.ipynb #3a4ca247
+class TableFile(DataSet):
+    "A CSV file, a row a sample; columns of texts become 0/1 columns"
+    def __init__(self,
+        file:str, # The CSV file, with names in its first line
+        label:str, # The column that says what a row is
+        normal:str='0', # What it says of a normal row
+        categorical:list=None, # Columns of numbers that are names of categories
+        drop:list=None, # Columns to leave out
+        subject:str=None, # The column that says whose a row is, for split.by: subject
+    ): self.file, self.label, self.normal, self.categorical, self.drop, self.subject = file, label, normal, categorical, drop, subject
+
+    def load(self):
+        from ganad.data.tables import make_table
+        frame = _read_table(self.file)
+        y, about = _abnormal(frame, self.label, self.normal), {'label': frame[self.label].astype(str).to_numpy(dtype=str)}
+        for column in (*(self.drop or ()), *filter(None, [self.subject])):
+            if column not in frame: raise ConfigError(f"data.params: {unknown('column', column, frame.columns)}")
+        if self.subject: about['subject'] = frame[self.subject].astype(str).to_numpy(dtype=str)
+        rows = frame.drop(columns=[self.label, *(self.drop or ()), *filter(None, [self.subject])])
+        texts = [c for c in rows if not pd.api.types.is_numeric_dtype(rows[c])]
+        return Samples(make_table(rows, categorical=[*texts, *(self.categorical or ())]).x, y, about)
+
+    def source(self): return _stamp(self.file) if Path(self.file).is_file() else ''
+
+# %% ../nbs/practice/15_experiment.ipynb #812274e9
+class SeriesFile(DataSet):
+    "A CSV or NPY file of series: one a row, or one long one to be cut into windows"
+    def __init__(self,
+        file:str, # CSV with names in its first line, or NPY: (N, L) or (N, C, L); one long series: (L,) or (L, C)
+        label:str=None, # In a CSV: the column that says what a row is
+        labels:str=None, # For an NPY: another NPY with 0 and 1
+        normal:str='0', # In a CSV: what the label says of a normal row
+        window:int=None, # Cut one long series, a row a moment, into windows of so many rows
+        step:int=None, # Rows from window to window; default: the window
+        stretches:int=10, # Of a long series, for split.by: subject
+        fs:float=0., # Samples a second; 0: not known
+    ): self.file, self.label, self.labels, self.normal, self.window, self.step, self.stretches, self.fs = file, label, labels, normal, window, step, stretches, fs
+
+    def _read(self):
+        if not self.file.endswith('.npy'):
+            frame = _read_table(self.file)
+            y = np.zeros(len(frame), np.int8) if self.label is None else _abnormal(frame, self.label, self.normal)
+            return frame.drop(columns=filter(None, [self.label])).to_numpy(np.float32), y
+        read = lambda file: np.load(file, allow_pickle=False)
+        try: x = read(self.file); return x, np.zeros(len(x), np.int8) if self.labels is None else read(self.labels).ravel()
+        except (ValueError, OSError) as e: raise ValueError(f"{Path(self.file).name} or its labels cannot be read: {e}") from None
+
+    def load(self):
+        x, y = self._read()
+        if self.window is None: return Samples(x[:, None] if x.ndim == 2 else x, y, fs=self.fs)
+        x, step = (x[:, None] if x.ndim == 1 else x), self.step or self.window
+        if x.ndim != 2 or not 1 < self.window <= len(x) or step < 1: raise ConfigError(f"data.params: window {self.window} and step {step} do not fit a series of shape {x.shape}")
+        starts = np.arange(0, len(x) - self.window + 1, step)
+        cut = np.stack([x[s:s + self.window].T for s in starts])
+        of = np.minimum(starts*self.stretches//len(x), self.stretches - 1)
+        return Samples(cut, np.array([y[s:s + self.window].max() for s in starts]), dict(start=starts, subject=of.astype(str)), self.fs)
+
+    def source(self): return _stamp(*(f for f in (self.file, self.labels) if f and Path(f).is_file()))
+
+DATA_SETS |= dict(wfdb=WfdbBeats, table=TableFile, series=SeriesFile)
 
 # %% ../nbs/practice/15_experiment.ipynb #7cf7bcd5
 def resampled(

@@ -57,7 +57,7 @@ def detection(run='found', **kw): return Detection(entity='me', project='test', 
 @pytest.mark.parametrize('data', data_set_names())
 @pytest.mark.parametrize('model', detector_names())
 def test_a_configuration_comes_back_as_it_was_written(data, model):
-    required = dict(table={'data.params.file': 'x.csv', 'data.params.label': 'y'}, series={'data.params.file': 'x.csv'}, wfdb={'data.params.database': 'mitdb'})
+    required = dict(table={'data.params.file': 'x.csv', 'data.params.label': 'y'}, series={'data.params.file': 'x.csv'}, wfdb={'data.params.database': 'svdb'})
     config = default_config(data, model, changes=required.get(data))
     text = to_yaml(config)
     assert parse_config(text) == config and '# ' in text and 'folds:' in text
@@ -220,6 +220,48 @@ def test_prepared_samples_are_kept_and_made_again_where_damaged(here):
     others = [small(data__limit=100, seed=1), small(data__limit=90), small(data__limit=100, data__params__noise=.1), small(data__limit=100, prepare__resample='lttb', prepare__length=16)]
     assert len({experiment.prepared_file(c) for c in (config, *others)}) == 5
     assert experiment.prepared_file(small(data__limit=100, prepare__scaling='none', model__params__epochs=3)) == file
+
+def test_a_table_from_a_file(here, capsys):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(dict(a=rng.normal(size=80), b=rng.normal(size=80), kind=rng.choice(['x', 'y'], 80), who=np.repeat(list('pqrs'), 20), state=np.where(np.arange(80) % 8, 'fine', 'odd')))
+    frame.loc[frame.state == 'odd', 'a'] += 20
+    frame.to_csv('rows.csv', index=False)
+    changes = {'data.params.file': 'rows.csv', 'data.params.label': 'state', 'data.params.normal': 'fine', 'data.params.subject': 'who', 'split.by': 'subject', 'split.folds': 2}
+    run = run_training(default_config('table', 'knn', changes=changes))
+    assert run.metrics['mean']['auroc'] > .99 and prepare(run.config).x.shape == (80, 4)
+    for key, value, words in (('label', 'stat', "Did you mean 'state'"), ('normal', 'fin', "Did you mean 'fine'"), ('file', 'no.csv', 'no.csv'), ('drop', ['z'], "'z'")):
+        with pytest.raises(ConfigError, match=words): prepare(default_config('table', 'knn', changes={**changes, f'data.params.{key}': value}))
+    with pytest.raises(ConfigError, match="'data.params.file' is missing"): default_config('table', 'knn')
+    frame.assign(a=1.).to_csv('rows.csv', index=False)
+    with pytest.raises(RunError, match='data'): run_training(run.config)
+
+def test_series_from_a_file(here):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(50, 30)).astype(np.float32), (np.arange(50) % 5 == 0).astype(int)
+    pd.DataFrame(x).assign(y=y).to_csv('rows.csv', index=False)
+    np.save('x.npy', x), np.save('y.npy', y), np.save('long.npy', rng.normal(size=(200, 2)))
+    get = lambda **kw: prepare(default_config('series', 'pca', changes={f'data.params.{k}': v for k, v in kw.items()}))
+    a, b = get(file='rows.csv', label='y'), get(file='x.npy', labels='y.npy')
+    np.testing.assert_allclose(a.x, b.x, rtol=1e-5)
+    assert np.array_equal(a.y, b.y) and a.x.shape == (50, 1, 30)
+    cut = get(file='long.npy', window=20, step=5)
+    assert cut.x.shape == (37, 2, 20) and len(set(cut.about['subject'])) == 10
+    with pytest.raises(ConfigError, match='window'): get(file='x.npy', window=100)
+    np.save('object.npy', np.array([{}]), allow_pickle=True)
+    with pytest.raises(ValueError, match='object.npy'): get(file='object.npy')
+
+def test_any_wfdb_database(here):
+    import wfdb
+    from ganad.data.ecg import simulated_record
+    (here/'mine').mkdir()
+    for name in ('101', '106', '108'):
+        sim = simulated_record(name, seconds=30)
+        wfdb.wrsamp(name, fs=360, units=['mV'], sig_name=['MLII'], p_signal=sim.signal.astype(float), fmt=['16'], write_dir='mine')
+        wfdb.wrann(name, 'atr', sim.sample, symbol=list(sim.symbol), fs=360, write_dir='mine')
+    (here/'mine/RECORDS').write_text('101\n106\n108\n')
+    got = prepare(default_config('wfdb', 'pca', changes={'data.params.database': 'mine'}))
+    assert got.x.shape[1:] == (1, 320) and set(got.about['subject']) == {'101', '106', '108'} and 0 < got.y.mean() < .5
+    with pytest.raises(ConfigError, match='no folder'): prepare(default_config('wfdb', 'pca', changes={'data.params.database': './theirs'}))
 
 @pytest.mark.parametrize('made, words', [
     (Samples(np.zeros((4,)), np.zeros(4)), 'shape'), (Samples(np.zeros((4, 2)), np.zeros(3)), '4 samples'), (Samples(np.full((4, 2), np.nan), np.zeros(4)), 'NaN'),
