@@ -6,11 +6,10 @@ Docs: https://ganad.github.io/ganad/practice/workflow.html.md"""
 
 # %% auto #0
 __all__ = ['TOLD', 'PARTS', 'RunError', 'write_json', 'read_json', 'Run', 'run_folder', 'versions', 'open_run', 'find_run',
-           'samples_digest', 'build', 'figures', 'generator_of', 'made_samples', 'summary', 'run_training', 'closing',
-           'reconstructor_for', 'score_parts', 'combined', 'run_detection', 'run_inverse', 'plan', 'write_new',
-           'follow_up']
+           'samples_digest', 'build', 'figures', 'summary', 'run_training', 'closing', 'reconstructor_for',
+           'score_parts', 'combined', 'run_detection', 'run_inverse', 'plan', 'write_new', 'follow_up']
 
-# %% ../nbs/practice/20_workflow.ipynb #7daa9081
+# %% ../nbs/practice/20_workflow.ipynb #5edacf8b
 import hashlib, json, os, re, shutil, sys
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -23,6 +22,7 @@ from torch import nn
 from .detector import FILE, NeuralDetector, load_detector, make_detector
 from .evaluation import confusion, report
 from .experiment import ConfigError, Detection, Experiment, Inverse, Reconstruction, Scaler, Score, Source, as_tree, check_config, make_splits, prepare, prepared_file, read_config, set_key, to_yaml, write_config
+from .generators import generator_of, made_samples
 from .networks import in_blocks
 from .reconstruction import InverseMappingReconstructor, frozen, make_reconstructor
 from .settings import settings, unknown, whole_file
@@ -223,30 +223,13 @@ def _store_fold(run, k, detector, scaler, x, y):
     write_json(folder/'metrics.json', found)
     return found
 
-# %% ../nbs/practice/20_workflow.ipynb #2f6455c5
-def generator_of(
-    detector, # Fitted
-):
-    "The network of a detector that makes samples of latent vectors, or None"
-    networks = getattr(detector, 'networks_', {})
-    return next((networks[name] for name in ('generator', 'decoder') if name in networks), None)
-
+# %% ../nbs/practice/20_workflow.ipynb #fa5d9534
 def _looked_at(detector, x, y, n):
     "Some test samples of both classes and what the model makes of them; made samples"
     rows = np.sort(np.r_[np.flatnonzero(y == 0)[:(n + 1)//2], np.flatnonzero(y == 1)[:n//2]])
     out = dict(x=torch.as_tensor(x[rows]), x_hat=torch.as_tensor(detector.reconstruct(x[rows])), y=torch.as_tensor(y[rows]))
     if generator_of(detector) is not None: out['made'] = torch.as_tensor(made_samples(detector, n))
     return out
-
-def made_samples(
-    detector, # Fitted, with a generator
-    n:int, # How many
-    seed:int=0, # Of the noise
-) -> np.ndarray: # `(n, ...)` float32, in the scale that the detector was fitted on
-    "What a generator draws from noise"
-    made = make_reconstructor(dict(kind='mapping'), detector, encoder=None)
-    z = torch.randn(n, made.latent, generator=torch.Generator().manual_seed(seed)).to(made._device())
-    with torch.no_grad(): return made.generator.eval()(z).cpu().numpy()*detector.scale_ + detector.mean_
 
 # %% ../nbs/practice/20_workflow.ipynb #b0cf6b2a
 def summary(
