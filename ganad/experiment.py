@@ -6,11 +6,12 @@ Docs: https://ganad.github.io/ganad/practice/experiment.html.md"""
 
 # %% auto #0
 __all__ = ['Name', 'KINDS', 'OURS', 'DATA_SETS', 'MIGRATIONS', 'SPOILED', 'Section', 'Data', 'Prepare', 'Split', 'Model',
-           'Training', 'Evaluation', 'Experiment', 'Source', 'Reconstruction', 'Score', 'Detection', 'Inverse',
-           'ConfigError', 'default_params', 'data_set_names', 'component', 'check_config', 'migrated', 'parse_config',
-           'read_config', 'as_tree', 'to_yaml', 'write_config', 'Samples', 'DataSet', 'Sine', 'MitbihBeats',
-           'MitbihBeatgan', 'WfdbBeats', 'TableFile', 'SeriesFile', 'resampled', 'limited', 'prepared_file', 'prepare',
-           'Scaler', 'transform', 'make_splits', 'set_key', 'parse_value', 'default_config', 'load_plugins']
+           'Training', 'Tracking', 'Evaluation', 'Experiment', 'Source', 'Reconstruction', 'Score', 'Detection',
+           'Inverse', 'ConfigError', 'default_params', 'data_set_names', 'component', 'check_config', 'migrated',
+           'parse_config', 'read_config', 'as_tree', 'to_yaml', 'write_config', 'Samples', 'DataSet', 'Sine',
+           'MitbihBeats', 'MitbihBeatgan', 'WfdbBeats', 'TableFile', 'SeriesFile', 'resampled', 'limited',
+           'prepared_file', 'prepare', 'Scaler', 'transform', 'make_splits', 'set_key', 'parse_value', 'default_config',
+           'load_plugins']
 
 # %% ../nbs/practice/15_experiment.ipynb #4647175f
 import functools, hashlib, importlib, importlib.util, inspect, json, re, sys
@@ -74,7 +75,7 @@ class Split(Section):
         if self.contamination and self.anomalies == 'all': raise ValueError("with contamination, anomalies: all would test on training rows; write anomalies: fold")
         if self.run is not None and (not self.run or not set(self.run) <= set(range(self.folds))): raise ValueError(f"run must name folds from 0 to {self.folds - 1}, got {self.run}")
 
-# %% ../nbs/practice/15_experiment.ipynb #3f5e1255
+# %% ../nbs/practice/15_experiment.ipynb #ae608b5d
 @dataclass(kw_only=True)
 class Model(Section):
     name:str # A registered detector
@@ -88,12 +89,16 @@ class Training(Section):
     samples:int=16 # So many test samples and what the model makes of them are kept to look at
 
 @dataclass(kw_only=True)
+class Tracking(Section):
+    tracker:Literal['none', 'wandb', 'mlflow']='none' # Beside the run's own files, and TensorBoard's where it is installed
+
+@dataclass(kw_only=True)
 class Evaluation(Section):
     beta:float=1. # F-beta: how many times as much recall counts as precision
     def __post_init__(self):
         if not self.beta > 0: raise ValueError(f"beta must be above 0, got {self.beta}")
 
-# %% ../nbs/practice/15_experiment.ipynb #bd4ed180
+# %% ../nbs/practice/15_experiment.ipynb #70474145
 @dataclass(kw_only=True)
 class Experiment(Section):
     "What `ganad-train` reads"
@@ -108,6 +113,7 @@ class Experiment(Section):
     split:Split=field(default_factory=Split) # Who trains, who tests
     model:Model # What learns
     training:Training=field(default_factory=Training) # How it is trained
+    tracking:Tracking=field(default_factory=Tracking) # Who is told
     evaluation:Evaluation=field(default_factory=Evaluation) # How it is judged
 
 # %% ../nbs/practice/15_experiment.ipynb #02e282f4

@@ -277,7 +277,7 @@ def test_a_data_set_that_gives_nonsense(made, words, here, monkeypatch):
 
 def test_what_a_run_leaves(trained):
     run = open_run(trained/'runs/me/test/first/v0')
-    files = [p for p in run.folder.rglob('*') if p.is_file()]
+    files = [p for p in run.folder.rglob('*') if p.is_file() and 'tracking' not in p.parts]
     assert {p.suffix for p in files} == {'.yml', '.json', '.safetensors'} and not [p for p in files if p.name.startswith('.')]
     assert run.done and set(run.metrics['folds']) == {'0', '1'}
     for k in run.splits:
@@ -386,7 +386,7 @@ def content(path):
 
 def whole_run(folder):
     "All that must be the same after a kill: not the checkpoints, nor the times in the history"
-    return {str(p.relative_to(folder)): content(p) for p in sorted(folder.rglob('*')) if p.is_file() and p.parent.name != 'checkpoint' and p.name not in ('history.json', 'config.yml')}
+    return {str(p.relative_to(folder)): content(p) for p in sorted(folder.rglob('*')) if p.is_file() and not {'checkpoint', 'tracking'} & set(p.parts) and p.name not in ('history.json', 'config.yml')}
 
 def test_ten_kills_change_nothing(here, monkeypatch):
     config = small(model__params__epochs=25, model__params__batch_size=16, training__checkpoint_every=0.)
@@ -398,6 +398,37 @@ def test_ten_kills_change_nothing(here, monkeypatch):
     assert int(done.stdout.splitlines()[-1]) == 10
     killed = whole_run(here/'again/me/test/first/v0')
     assert killed.keys() == through.keys() and [name for name in killed if killed[name] != through[name]] == []
+
+
+# Trackers
+
+def test_what_trackers_are_told_and_that_a_broken_one_stops_nothing(here, monkeypatch, capsys):
+    told = []
+    class Good:
+        def __init__(self, run): pass
+        def start(self): told.append('start')
+        def log(self, values, step): told.append((step, values))
+        def finish(self): told.append('finish')
+    class Bad(Good):
+        def log(self, values, step): raise ConnectionError('nobody there')
+    monkeypatch.setattr(workflow, 'TRACKERS', dict(tensorboard=Good, mlflow=Bad))
+    monkeypatch.setattr(workflow.importlib.util, 'find_spec', lambda name: name)
+    config = small(tracking__tracker='mlflow')
+    run = run_training(config)
+    assert told[0] == told[1] == 'start' and told[-1] == 'finish' and told.count('finish') == 1
+    assert {name for step, values in told[2:-1] for name in values} >= {'fold0/critic', 'fold1/decoder', 'fold0/AUROC'} and told[2][0] == 1
+    assert capsys.readouterr().err.count('mlflow is left out: nobody there') == 1
+    assert run.metrics == run_training(small(run='untold')).metrics and run_training(small()).folder == run.folder
+
+def test_a_tracker_that_is_not_installed(here, monkeypatch):
+    monkeypatch.setattr(workflow.importlib.util, 'find_spec', lambda name: None)
+    with pytest.raises(ConfigError, match='pip install wandb'): run_training(small(tracking__tracker='wandb'))
+    assert not (here/'runs').exists()
+
+def test_tensorboard(here):
+    pytest.importorskip('tensorboard')
+    run = run_training(small())
+    assert list((run.folder/'tracking').rglob('events.out.tfevents*'))
 
 
 # Damaged files
