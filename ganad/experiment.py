@@ -142,7 +142,7 @@ class Score(Section):
         if not any(w := [self.model, self.error, self.critic, self.latent]) or min(w) < 0: raise ValueError("weights must be 0 or more, and one of them above 0")
         if not 0 < self.quantile < 1: raise ValueError(f"quantile must lie between 0 and 1, got {self.quantile}")
 
-# %% ../nbs/practice/15_experiment.ipynb #aea12da8
+# %% ../nbs/practice/15_experiment.ipynb #05845833
 @dataclass(kw_only=True)
 class Detection(Section):
     "What `ganad-detect` reads"
@@ -156,6 +156,7 @@ class Detection(Section):
     score:Score=field(default_factory=Score) # What is summed up; each part in units of its spread over the calibration rows
     calibration:int=1000 # Training rows, at most, that fix the units and the threshold
     limit:int|None=None # Test at most so many rows of each fold; null: all
+    jobs:int=1 # Processes that score; -1: one a core
     evaluation:Evaluation=field(default_factory=Evaluation) # How it is judged
 
 @dataclass(kw_only=True)

@@ -431,6 +431,80 @@ def test_tensorboard(here):
     assert list((run.folder/'tracking').rglob('events.out.tfevents*'))
 
 
+# Several processes
+
+TWO = '''
+import os, sys
+from accelerate import debug_launcher
+from ganad.experiment import read_config
+from ganad.workflow import run_training
+def run(folder):
+    os.environ['GANAD_RUNS'] = folder
+    run_training(read_config('config.yml'))
+if __name__ == '__main__':
+    debug_launcher(run, ('two',), num_processes=2)
+    run('one')
+'''
+
+def test_a_training_in_two_processes(here):
+    (here/'config.yml').write_text(to_yaml(small('autoencoder')))
+    done = subprocess.run([sys.executable, '-c', TWO], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count('fold 0: AUROC') == 2
+    one, two = (here/f'{name}/me/test/first/v0' for name in ('one', 'two'))
+    assert {p.relative_to(one) for p in one.rglob('*')} == {p.relative_to(two) for p in two.rglob('*')}
+    for k in (0, 1):
+        a, b = (read_tensors(folder/f'fold{k}/scores.safetensors')[0] for folder in (one, two))
+        assert np.array_equal(a['rows'], b['rows'])
+        np.testing.assert_allclose(a['score'], b['score'], rtol=1e-4)
+
+GRADIENTS = '''
+import sys, torch
+from accelerate import debug_launcher
+from ganad.detector import make_detector
+from ganad.training import train
+torch.set_num_threads(1)
+x = torch.randn(24, 1, 40, generator=torch.Generator().manual_seed(0)).tanh()
+def one_step(name):
+    detector = make_detector('autoencoder', width=8, device='cpu', dense=False)
+    torch.manual_seed(0)
+    players = detector._players(torch.nn.ModuleDict(detector._build((1, 40))))
+    train(players, x, epochs=1, batch_size=24, device='cpu', precision='float32', progress=False)
+    rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
+    torch.save([p.grad for p in players[0].params], f'{sys.argv[1]}/{name}{rank}.pt')
+if __name__ == '__main__':
+    one_step('one')
+    debug_launcher(one_step, ('two',), num_processes=2)
+'''
+
+def test_gradients_of_two_processes_are_those_of_one(tmp_path):
+    import torch
+    done = subprocess.run([sys.executable, '-c', GRADIENTS, str(tmp_path)], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    one, *two = (torch.load(tmp_path/f'{name}.pt', weights_only=True) for name in ('one0', 'two0', 'two1'))
+    for a, b, c in zip(one, *two):
+        assert torch.equal(b, c)
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-6)
+
+@pytest.fixture(scope='module')
+def many(trained):
+    "A detector and more rows than one piece"
+    detector, scaler = workflow._restored(open_run(trained/'runs/me/test/first/v0'), 0)
+    return detector, scaler.transform(Sine(n=2500, length=32).load().x)
+
+def test_scores_do_not_depend_on_who_computes_them(many):
+    detector, x = many
+    parts = workflow.score_parts(detector, x, wanted=['model', 'error'], jobs=2)
+    assert np.array_equal(parts['model'], detector.anomaly_score(x)) and np.array_equal(parts['error'], workflow.score_parts(detector, x, wanted=['error'])['error'])
+
+def test_scores_on_dask(many):
+    distributed = pytest.importorskip('distributed')
+    from joblib import parallel_config
+    detector, x = many
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster, distributed.Client(cluster), parallel_config(backend='dask'):
+        assert np.array_equal(workflow.score_parts(detector, x, wanted=['model'], jobs=-1)['model'], detector.anomaly_score(x))
+
+
 # Damaged files
 
 def test_damaged_files_are_named(own):
