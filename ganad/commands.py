@@ -128,6 +128,7 @@ def workflow_parser(prog, description, *options, surplus="one configuration at a
     p = Parser(prog, description=description, epilog=EPILOG)
     p.surplus = surplus
     if 'set' in options: p.add_argument('--set', type=setting, action='append', default=[], metavar='KEY=VALUE', help="set a key of the configuration that is written, as in model.params.epochs=5; may be repeated")
+    if 'pictures' in options: p.add_argument('--pictures', action='store_true', help="draw each fold's scores and curves, and what its model makes of samples, as PNG files into the run's folder")
     if 'force' in options: p.add_argument('--force', action='store_true', help="write over a file that is there")
     p.add_argument('--plugin', action='append', default=[], metavar='FILE.py', help="run this file or module first: it registers data sets or models of your own; may be repeated")
     p.add_argument('--dry-run', action='store_true', help="say what would be done, and do nothing")
@@ -200,7 +201,7 @@ def preprocess_parser() -> Parser: # Reads the words after `ganad-preprocess`
 
 def train_parser() -> Parser: # Reads the words after `ganad-train`
     "The options of `ganad-train`"
-    p = workflow_parser('ganad-train', "Split, train each fold, and store splits, models, samples and figures below the folder of runs. Stopped at any moment, it goes on when it is called again.")
+    p = workflow_parser('ganad-train', "Split, train each fold, and store splits, models, samples and figures below the folder of runs. Stopped at any moment, it goes on when it is called again.", 'pictures')
     p.add_argument('config', nargs='?', default='config.yml', metavar='FILE', help="a configuration written by ganad-init (default: %(default)s)")
     return p
 
@@ -215,6 +216,11 @@ def preprocess_main(argv:list=None) -> int: # Words after the command's name; ex
     "The command `ganad-preprocess`"
     return _run(preprocess_parser(), argv, lambda call: None, _preprocess)
 
+def _close(run, call):
+    from ganad.workflow import closing, pictures
+    if call.pictures and run.done: print(f'{len(pictures(run))} pictures drawn')
+    print(closing(run))
+
 def _print_plan(config):
     from ganad.workflow import plan
     print('\n'.join(f'would {line}' for line in plan(config)))
@@ -223,8 +229,8 @@ def _train(call):
     from ganad.experiment import read_config
     config = read_config(call.config, 'training')
     if call.dry_run: return _print_plan(config)
-    from ganad.workflow import closing, run_training
-    print(closing(run_training(config, progress=sys.stderr.isatty())))
+    from ganad.workflow import run_training
+    _close(run_training(config, progress=sys.stderr.isatty()), call)
 
 def train_main(argv:list=None) -> int: # Words after the command's name; exit status
     "The command `ganad-train`"
@@ -232,7 +238,7 @@ def train_main(argv:list=None) -> int: # Words after the command's name; exit st
 
 # %% ../nbs/practice/25_commands.ipynb #dd094586
 def _two_forms(prog, description, out):
-    p = workflow_parser(prog, description, 'set', 'force', surplus="what is {}?")
+    p = workflow_parser(prog, description, 'set', 'force', 'pictures', surplus="what is {}?")
     p.usage = f'{prog} -i RUN[:VERSION] ENTITY PROJECT RUN [-o FILE] [options]\n       {prog} [FILE] [options]'
     p.add_argument('words', nargs='*', metavar='ENTITY PROJECT RUN | FILE', help=f"with -i: the name of the new run; without: a configuration (default: {out})")
     p.add_argument('-i', '--input', metavar='RUN[:VERSION]', help="a finished training of the same ENTITY and PROJECT: write a configuration for it (default version: the newest)")
@@ -258,7 +264,7 @@ def _follow_up(call, kind, stage):
     from ganad import workflow
     if not call.input:
         config = read_config(*(call.words or [call.out]), kind)
-        return _print_plan(config) if call.dry_run else print(workflow.closing(getattr(workflow, stage)(config)))
+        return _print_plan(config) if call.dry_run else _close(getattr(workflow, stage)(config), call)
     config = workflow.follow_up(kind, call.input, *call.words, _settings(call))
     if call.dry_run: return print(f"would write {call.out}:\n\n{to_yaml(config)}")
     workflow.write_new(config, call.out, call.force)

@@ -7,8 +7,8 @@ Docs: https://ganad.github.io/ganad/practice/workflow.html.md"""
 # %% auto #0
 __all__ = ['TRACKERS', 'TOLD', 'PARTS', 'CHUNK', 'RunError', 'write_json', 'read_json', 'Run', 'run_folder', 'versions',
            'open_run', 'find_run', 'samples_digest', 'build', 'figures', 'Told', 'summary', 'run_training', 'closing',
-           'reconstructor_for', 'score_parts', 'combined', 'run_detection', 'run_inverse', 'plan', 'write_new',
-           'follow_up']
+           'pictures', 'reconstructor_for', 'score_parts', 'combined', 'run_detection', 'run_inverse', 'plan',
+           'write_new', 'follow_up']
 
 # %% ../nbs/practice/20_workflow.ipynb #ae65d5e9
 import hashlib, importlib.util, json, os, re, shutil, socket, sys, time
@@ -351,13 +351,50 @@ def closing(
     worded = [f'{name} {mean[key]:.3f} ± {sd[key]:.3f}' for key, name in TOLD.items() if key in mean]
     return f"{', '.join(worded)} ({n} fold{'s' if n > 1 else ''})\n{place}" if worded else place
 
-# %% ../nbs/practice/20_workflow.ipynb #f30b0cbe
+# %% ../nbs/practice/20_workflow.ipynb #2e452e20
+def pictures(
+    run:Run, # Done
+) -> list: # Paths of what was written
+    "Pictures of each fold, as PNG files in its folder"
+    import matplotlib.pyplot as plt
+    written = []
+    for k in run.splits:
+        for name, draw in _drawings(run, k):
+            draw()
+            written.append(run.fold(k)/f'{name}.png')
+            with whole_file(written[-1]) as tmp: plt.gcf().savefig(tmp, dpi=110, format='png')
+            plt.close()
+    return written
+
+# %% ../nbs/practice/20_workflow.ipynb #c81e3cf6
+def _drawings(run, k):
+    "Names and functions of the pictures that can be drawn of a fold"
+    from ganad import plots
+    folder, threshold = run.fold(k), run.metrics['folds'][str(k)].get('threshold')
+    if run.config.kind == 'training':
+        (tensors, _), (looked, _) = read_tensors(folder/'scores.safetensors'), read_tensors(folder/'samples.safetensors')
+        y, score = tensors['y'].numpy(), tensors['score'].numpy()
+        if rows := read_json(folder/'history.json')['rows']: yield 'losses', lambda: plots.plot_losses(rows)
+        x, x_hat = looked['x'].numpy(), looked['x_hat'].numpy()
+        if x.ndim > 2 and x.shape[1] in (1, 3): yield 'reconstructions', lambda: plots.show_grid(np.stack([x, x_hat], 1).reshape(-1, *x.shape[1:]), n=16, y=np.repeat(looked['y'].numpy(), 2), title='samples, each with its reconstruction')
+        if x.ndim == 3 and x.shape[1] == 1: yield 'residuals', lambda: plots.plot_extremes(x, x_hat, np.abs(x - x_hat).mean((1, 2)), looked['y'].numpy(), unit='as scaled')
+        if 'made' in looked and x.ndim > 2 and x.shape[1] in (1, 3): yield 'made', lambda: plots.show_grid(looked['made'].numpy(), title='made from noise')
+    elif run.config.kind == 'detection':
+        table = pd.read_csv(folder/'scores.csv')
+        y, score = table.y.to_numpy(), table.score.to_numpy()
+    else: return
+    yield 'scores', lambda: plots.plot_scores(y, score, threshold)
+    yield 'curves', lambda: plots.plot_roc_pr(y, score)
+
+# %% ../nbs/practice/20_workflow.ipynb #1fd00958
 def _restored(run, k):
     "Detector and scaler of a fold"
-    tensors, info = read_tensors(run.fold(k)/'scaler.safetensors')
-    scaler = Scaler(info['kind'])
-    scaler.tensors = {name: t.numpy() for name, t in tensors.items()}
-    return load_detector(run.fold(k)/'model'), scaler
+    try:
+        tensors, info = read_tensors(run.fold(k)/'scaler.safetensors')
+        scaler = Scaler(info['kind'])
+        scaler.tensors = {name: t.numpy() for name, t in tensors.items()}
+        return load_detector(run.fold(k)/'model'), scaler
+    except (ValueError, KeyError, FileNotFoundError) as e: raise RunError(f"fold {k} of {_short(run.folder)}: {e}") from None
 
 def _unseen(run, k):
     "The test rows of a fold; raises if one of them was trained on"

@@ -581,6 +581,12 @@ def test_dry_runs_write_nothing(own, capsys):
         assert 'would' in capsys.readouterr().out
     assert sorted(p for p in folder.rglob('*')) == before
 
+def test_pictures(own, capsys):
+    Path('config.yml').write_text(to_yaml(small()))
+    assert command('train', '--pictures') == 0
+    assert {p.name for p in (own/'fold1').glob('*.png')} == {f'{n}.png' for n in ('losses', 'reconstructions', 'residuals', 'made', 'scores', 'curves')}
+    assert all(p.read_bytes()[:4] == b'\x89PNG' for p in own.rglob('*.png')) and '12 pictures' in capsys.readouterr().out
+
 @pytest.mark.parametrize('words, meant', [
     (['init', '-d', 'sine', 'me', 'b', 'c'], '-m NAME'), (['init', '-d', 'sine', '-m', 'pca', 'me', 'b'], 'ENTITY PROJECT RUN'), (['init', '-d', 'sin', '-m', 'pca', 'a', 'b', 'c'], "Did you mean 'sine'"),
     (['init', '-d', 'sine', '-m', 'pac', 'a', 'b', 'c'], "Did you mean 'pca'"), (['init', '-d', 'sine', '-m', 'pca', 'a', 'b', '../c'], 'letters'), (['init', '-d', 'sine', '-m', 'pca', 'a', 'b', 'c', '--set', 'seed'], 'KEY=VALUE'),
