@@ -514,10 +514,12 @@ class WfdbBeats(DataSet):
 
     def source(self): return _stamp(*(p for p in sorted(self.folder().iterdir()) if p.suffix in ('.hea', '.dat', '.atr')))
 
-# %% ../nbs/practice/15_experiment.ipynb #168891ec
+# %% ../nbs/practice/15_experiment.ipynb #333061d7
 def _stamp(*files):
-    "What changes when a file is written: names, sizes and times"
-    return [[p.name, p.stat().st_size, p.stat().st_mtime_ns] for p in map(Path, files)]
+    "What changes when the content of a file does"
+    def one(file):
+        with open(file, 'rb') as f: return [Path(file).name, hashlib.file_digest(f, 'sha256').hexdigest()]
+    return [one(file) for file in files]
 
 def _read_table(file):
     "A CSV file as a frame, or an error that names it"

@@ -102,7 +102,7 @@ def _begin(folder, config, splits, data):
     part.rename(folder/f'v{number}')
     return Run(folder/f'v{number}', config, splits, data)
 
-# %% ../nbs/practice/20_workflow.ipynb #ff25db94
+# %% ../nbs/practice/20_workflow.ipynb #f9b1daf1
 def open_run(
     folder, # Of a version
 ) -> Run:
@@ -132,7 +132,7 @@ def find_run(
     runs = [open_run(found[v]) for v in wanted]
     if not any(run.done for run in runs): raise RunError(f"{entity}/{project}/{source.run} is not done; run it again and it goes on")
     run = next(run for run in runs if run.done)
-    if run.config.kind != kind: raise RunError(f"{entity}/{project}/{source.run} is a {run.config.kind}; expected a {kind}")
+    if run.config.kind != kind: raise RunError(f"{entity}/{project}/{source.run} is of the kind {run.config.kind}; expected one of the kind {kind}")
     return run
 
 # %% ../nbs/practice/20_workflow.ipynb #94353c37
@@ -198,7 +198,7 @@ def figures(
     found['f_beta'] = (1 + beta**2)*tp/((1 + beta**2)*tp + beta**2*fn + fp) if tp else 0.
     return found | dict(threshold=float(threshold), beta=beta)
 
-# %% ../nbs/practice/20_workflow.ipynb #8794f58c
+# %% ../nbs/practice/20_workflow.ipynb #47b4353f
 def _fit_fold(run, samples, k, progress, told):
     "Trains and stores one fold; returns its figures"
     config, folder, (train, test) = run.config, run.fold(k), run.splits[k]
@@ -208,9 +208,14 @@ def _fit_fold(run, samples, k, progress, told):
     detector = build(config, k)
     options = dict(checkpoint=folder/'checkpoint', every=config.training.checkpoint_every, progress=progress, callbacks=[_live(run, k, told)]) if isinstance(detector, NeuralDetector) else {}
     detector.fit(scaler.transform(samples.x[train]), **options)
-    if hasattr(detector, 'history_') and detector.history_.interrupted: raise KeyboardInterrupt
+    if _by_hand(detector, folder): raise KeyboardInterrupt
     _wait(config.training.device)
     return _store_fold(run, k, detector, scaler, scaler.transform(samples.x[test]), samples.y[test]) if _first() else None
+
+def _by_hand(detector, folder):
+    "Was the training stopped by Ctrl-C? A callback (patience) may stop it too, and then its checkpoint says so"
+    if not hasattr(detector, 'history_') or not detector.history_.interrupted: return False
+    return not any(read_tensors(file)[1]['place']['stopped'] for file in (folder/'checkpoint').rglob('checkpoint.safetensors'))
 
 def _store_fold(run, k, detector, scaler, x, y):
     "Writes model, scaler, scores, samples and history of a fold, and its figures last"

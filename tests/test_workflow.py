@@ -344,15 +344,14 @@ def test_a_mapping_is_learned_and_used(own):
     learned, models_own = run_detection(use(mapping=Source(run='way'))), run_detection(use())
     assert (learned.version, models_own.version) == (0, 1) and learned.metrics != models_own.metrics
     assert learned.config.reconstruction.mapping.version == 0
-    with pytest.raises(RunError, match='is a training'): run_detection(use(mapping=Source(run='first')))
-    with pytest.raises(RunError, match='is a inverse'): run_detection(replace(use(), source=Source(run='way')))
+    with pytest.raises(RunError, match='kind training'): run_detection(use(mapping=Source(run='first')))
+    with pytest.raises(RunError, match='kind inverse'): run_detection(replace(use(), source=Source(run='way')))
 
 @pytest.mark.parametrize('model', detector_names())
 def test_every_model_trains_and_detects(model, here):
-    cost = {'anogan': dict(model__params__steps=3, model__params__calibration=20), 'fanogan': dict(model__params__encoder_epochs=1)}.get(model, {})
-    if 'width' not in METHODS and model not in ('knn', 'pca') and 'width' not in experiment.default_params(experiment.component('model', model)): cost['drop'] = True
-    changes = {k: v for k, v in {**SMALL, 'data.params.n': 60, 'split.run': [0], 'model.params.epochs': 1, **{k.replace('__', '.'): v for k, v in cost.items() if k != 'drop'}}.items()
-               if not k.startswith('model.params') or k.split('.')[-1] in experiment.default_params(experiment.component('model', model))}
+    wanted = {**SMALL, 'data.params.n': 60, 'split.run': [0], **{f'model.params.{k}': v for k, v in dict(epochs=1, steps=3, draws=4, calibration=20, encoder_epochs=1).items()}}
+    takes = experiment.default_params(experiment.component('model', model))
+    changes = {k: v for k, v in wanted.items() if not k.startswith('model.params') or k.split('.')[-1] in takes}
     run_training(default_config('sine', model, 'me', 'test', 'first', changes))
     assert np.isfinite(run_detection(detection()).metrics['mean']['auroc'])
 
@@ -398,6 +397,24 @@ def test_ten_kills_change_nothing(here, monkeypatch):
     assert int(done.stdout.splitlines()[-1]) == 10
     killed = whole_run(here/'again/me/test/first/v0')
     assert killed.keys() == through.keys() and [name for name in killed if killed[name] != through[name]] == []
+
+
+def test_ctrl_c_and_gone_on(here, monkeypatch, capsys):
+    through = run_training(small(run='through'))
+    (here/'config.yml').write_text(to_yaml(small()))
+    log, calls = workflow.Told.log, []
+    def stop(self, values, step):
+        calls.append(step)
+        if len(calls) == 1: raise KeyboardInterrupt
+    monkeypatch.setattr(workflow.Told, 'log', stop)
+    assert command('train') == 1 and 'goes on' in capsys.readouterr().err
+    monkeypatch.setattr(workflow.Told, 'log', log)
+    assert command('train') == 0
+    assert find_run('me', 'test', Source(run='first')).metrics == through.metrics
+
+def test_patience_is_no_interruption(here):
+    run = run_training(small('vae', model__params__epochs=60, model__params__patience=1, model__params__lr=.05))
+    assert run.done and any(len(read_json(run.fold(k)/'history.json')['rows']) < 60 for k in run.splits)
 
 
 # Trackers
