@@ -21,13 +21,13 @@ from .methods.anogan import AnoGAN
 from .networks import init_dcgan, make_critic, make_decoder
 from .settings import unknown
 
-# %% ../nbs/practice/18_generators.ipynb #bc629bf4
+# %% ../nbs/practice/18_generators.ipynb #a92221f7
 class DCGAN(AnoGAN):
     "AnoGAN with the networks and the training of Radford and others (2016)"
     def __init__(self,
         latent:int=100, # Length of z
-        width:int=32, # Channels next to the sample; for rows of tables a quarter of the widest layer's units
-        most:int=256, # Most channels of any convolution
+        width:int=16, # Channels next to the sample, 64 in the paper; for rows of tables a quarter of the widest layer's units
+        most:int=128, # Most channels of any convolution
         features:int=64, # Numbers in the critic's last layer but one, f(x)
         dense:bool=False, # One long row instead of convolutions?
         penalty:float=0., # Weight of the critic's squared slope at real samples; 0: none, as in the paper
@@ -49,6 +49,7 @@ class DCGAN(AnoGAN):
         super().__init__(latent, width, most, features, dense, penalty, average, epochs, batch_size, lr, feature_weight, steps, search_lr, draws, calibration,
                          seed, device, precision, contamination, standardize)
 
+    blocks = {1: 64, 2: 32, 3: 32}
     def _build(self, shape):
         sizes = dict(width=self.width, most=self.most, dense=bool(self.dense), norm=True)
         networks = dict(generator=make_decoder(shape, self._latent(shape), slope=0., **sizes), critic=make_critic(shape, features=self.features, slope=.2, **sizes))
@@ -92,7 +93,7 @@ class LSTMCritic(nn.Module):
         "The logit of each sample, shape (N,)"
         return self.head(self.features(x))[:, 0]
 
-# %% ../nbs/practice/18_generators.ipynb #ccff7521
+# %% ../nbs/practice/18_generators.ipynb #c0add4d5
 class LSTMGAN(AnoGAN):
     "AnoGAN with recurrent networks"
     def __init__(self,
@@ -121,6 +122,7 @@ class LSTMGAN(AnoGAN):
         self.patch = patch
         del self.most, self.dense
 
+    blocks = {1: 64, 2: 32, 3: 32}
     def _build(self, shape):
         if self.patch < 1: raise ValueError(f"patch must be at least 1, got {self.patch}")
         return dict(generator=LSTMGenerator(shape, self._latent(shape), self.width, self.patch),
