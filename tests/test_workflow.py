@@ -399,6 +399,15 @@ def test_ten_kills_change_nothing(here, monkeypatch):
     assert killed.keys() == through.keys() and [name for name in killed if killed[name] != through[name]] == []
 
 
+@pytest.mark.slow
+def test_ten_kills_of_a_mapping_change_nothing(own, monkeypatch):
+    config = Inverse(entity='me', project='test', run='way', source=Source(run='first', version=0), params=dict(epochs=40, batch_size=16), checkpoint_every=0.)
+    Path('config.yml').write_text(to_yaml(config))
+    through = whole_run(run_inverse(replace(config, run='through', checkpoint_every=60.)).folder)
+    done = subprocess.run([sys.executable, '-c', KILLED, 'config.yml', '1'], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout.splitlines()[-1]) == 10 and whole_run(own.parents[1]/'way/v0') == through
+
 def test_ctrl_c_and_gone_on(here, monkeypatch, capsys):
     through = run_training(small(run='through'))
     (here/'config.yml').write_text(to_yaml(small()))
