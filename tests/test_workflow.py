@@ -1,0 +1,682 @@
+"Experiments: configurations are refused by name and line, stages go on where they were killed, a detection sees no training row, nothing read from a run executes"
+import json, os, random, re, subprocess, sys
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np, pandas as pd, pytest
+
+from ganad import commands, experiment, workflow
+from ganad.detector import METHODS, detector_names
+from ganad.experiment import (ConfigError, DATA_SETS, DataSet, Detection, Experiment, Inverse, Prepare, Reconstruction, Samples, Scaler, Score, Sine, Source, Split,
+                              data_set_names, default_config, make_splits, parse_config, prepare, read_config, resampled, to_yaml)
+from ganad.training import read_tensors, write_tensors
+from ganad.workflow import RunError, find_run, open_run, plan, read_json, run_detection, run_inverse, run_training, write_json
+
+SMALL = {'data.params.n': 200, 'data.params.length': 32, 'data.limit': None, 'split.folds': 2, 'model.params.epochs': 2, 'model.params.width': 8, 'training.device': 'cpu'}
+
+def small(model='vaegan', run='first', **changes):
+    epochs = {} if model not in ('knn', 'pca') else {'model.params.epochs': None, 'model.params.width': None}
+    changes = {**SMALL, **{k.replace('__', '.'): v for k, v in changes.items()}}
+    changes = {k: v for k, v in changes.items() if k not in epochs}
+    return default_config('sine', model, 'me', 'test', run, changes)
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    "An empty current folder with runs and a cache of its own"
+    folder = tmp_path/'here'
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv('GANAD_RUNS', str(folder/'runs'))
+    monkeypatch.setenv('GANAD_CACHE', str(folder/'cache'))
+    return folder
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory):
+    "A folder with a finished training of two folds; copied by `own`, read by others"
+    folder = tmp_path_factory.mktemp('trained')
+    with pytest.MonkeyPatch.context() as m:
+        m.setenv('GANAD_RUNS', str(folder/'runs')), m.setenv('GANAD_CACHE', str(folder/'cache'))
+        run_training(small())
+    return folder
+
+@pytest.fixture
+def own(trained, tmp_path, monkeypatch):
+    "A copy of the finished training, to be spoiled"
+    import shutil
+    shutil.copytree(trained, tmp_path/'own')
+    monkeypatch.chdir(tmp_path/'own')
+    monkeypatch.setenv('GANAD_RUNS', str(tmp_path/'own/runs'))
+    monkeypatch.setenv('GANAD_CACHE', str(tmp_path/'own/cache'))
+    return tmp_path/'own/runs/me/test/first/v0'
+
+def detection(run='found', **kw): return Detection(entity='me', project='test', run=run, source=Source(run='first'), **kw)
+
+
+# Configurations
+
+@pytest.mark.parametrize('data', data_set_names())
+@pytest.mark.parametrize('model', detector_names())
+def test_a_configuration_comes_back_as_it_was_written(data, model):
+    required = dict(table={'data.params.file': 'x.csv', 'data.params.label': 'y'}, series={'data.params.file': 'x.csv'}, wfdb={'data.params.database': 'svdb'})
+    config = default_config(data, model, changes=required.get(data))
+    text = to_yaml(config)
+    assert parse_config(text) == config and '# ' in text and 'folds:' in text
+
+@pytest.mark.parametrize('config', [
+    detection(reconstruction=Reconstruction(kind='search', params=dict(steps=3)), score=Score(error=1.)), detection(limit=50, reconstruction=Reconstruction(kind='mapping', mapping=Source(run='way', version=2))),
+    Inverse(entity='a', project='b', run='c', source=Source(run='d'), params=dict(epochs=2))])
+def test_follow_up_configurations_come_back(config): assert parse_config(to_yaml(config)) == config
+
+TEXT = to_yaml(small())
+def line_of(word, text=TEXT): return next(i for i, line in enumerate(text.splitlines(), 1) if line.strip().startswith(word))
+
+@pytest.mark.parametrize('old, new, words', [
+    ('folds: 2', 'fold: 2', ["unknown key 'split.fold'", "Did you mean 'folds'"]),
+    ('folds: 2', 'folds: two', ['split.folds', "'two'"]),
+    ('folds: 2', 'folds: 2.5', ['split.folds', '2.5']),
+    ('folds: 2', 'folds: true', ['split.folds', 'True']),
+    ('folds: 2', 'folds: "2"', ['split.folds', "'2'"]),
+    ('seed: 42', 'sed: 42', ["'sed'", "Did you mean 'seed'"]),
+    ('scaling: minmax', 'scaling: min_max', ['prepare.scaling', "Did you mean 'minmax'"]),
+    ('device: cpu', 'device: 1', ['training.device']),
+    ('latent: null', 'lattent: 2', ["'model.params.lattent'", "Did you mean 'latent'"]),
+    ('latent: null', 'latent: two', ['model.params.latent', "'two'"]),
+    ('noise: 0.05', 'nois: 0.05', ["'data.params.nois'", "Did you mean 'noise'"]),
+    ('name: vaegan', 'name: vagan', ['model.name', "Did you mean 'vaegan'"]),
+    ('name: sine', 'name: sin', ['data.name', "Did you mean 'sine'"]),
+    ('project: test', 'project: a/b', ['project', 'letters']),
+    ('project: test', 'project: ..', ['project', 'letters']),
+    ('run: first', 'run: 2020-01-01', ['quotes'])])
+def test_a_fault_is_told_by_name_and_line(old, new, words):
+    assert TEXT.count(old) == 1
+    text = TEXT.replace(old, new)
+    with pytest.raises(ConfigError) as e: parse_config(text, 'config.yml')
+    said = str(e.value)
+    assert 'config.yml' in said and all(word in said for word in words), said
+    if 'quotes' not in words: assert f'line {line_of(new, text)}:' in said, said
+
+@pytest.mark.parametrize('old, new, words', [
+    ('resample: none', 'resample: lttb', 'needs length'), ('resample: none', 'resample: rate', 'needs rate'), ('length: null', 'length: 20', 'no effect'),
+    ('by: sample', 'by: given', 'folds: 1'), ('folds: 2', 'folds: 1', 'at least 2'), ('contamination: 0.0 ', 'contamination: 0.7 ', '0.5'),
+    ('run: null', 'run: [2]', 'from 0 to 1'), ('beta: 1.0', 'beta: 0', 'above 0'), ('limit: null', 'limit: 3', 'at least 10')])
+def test_impossible_combinations(old, new, words):
+    assert TEXT.count(old) == 1
+    with pytest.raises(ConfigError, match=re.escape(words)) as e: parse_config(TEXT.replace(old, new), 'config.yml')
+    assert 'line' in str(e.value)
+
+@pytest.mark.parametrize('text, words', [
+    ('', 'expected keys'), ('- 1', 'expected keys'), ('a: [', 'no YAML'), ('kind: training', 'version'), ('kind: trainng\nversion: 1', "Did you mean 'training'"), ('{', 'no YAML'), ('a: 1\na: 2', 'line 2'),
+    ('a: &x 1\nb: *x', 'references'), ('a: !!python/name:os.system x', 'line 1'), ('['*1000, 'no YAML'), ('#'*200_000, 'characters'), ('kind: training\nversion: "1"', 'version'), ('kind: training\nversion: 1', "'entity' is missing"), ('\x00', 'no YAML')])
+def test_no_configuration(text, words):
+    with pytest.raises(ConfigError) as e: parse_config(text, 'config.yml')
+    assert words in str(e.value)
+
+def test_all_faults_are_told_at_once():
+    with pytest.raises(ConfigError) as e: parse_config(TEXT.replace('folds: 2', 'fold: 2').replace('epochs: 2', 'epoch: 2').replace('seed: 42', 'seed: x'))
+    assert len(str(e.value).splitlines()) == 3
+
+def test_spoiled_texts_are_refused_in_words():
+    "Whatever is done to a file, the answer is a configuration or a ConfigError"
+    rng = random.Random(0)
+    for _ in range(150):
+        text = list(TEXT)
+        for _ in range(rng.randint(1, 3)): text[rng.randrange(len(text))] = rng.choice('\n :-[]{}#&*!|>%@`"\'0a\t,')
+        try: config = parse_config(''.join(text))
+        except ConfigError: continue
+        assert isinstance(config, Experiment) and parse_config(to_yaml(config)) == config
+
+def test_numbers_without_a_dot():
+    assert parse_config(TEXT.replace('lr: 0.001', 'lr: 1e-4')).model.params['lr'] == 1e-4
+
+def test_older_and_newer_versions(monkeypatch):
+    old = TEXT.replace('version: 1', 'version: 0').replace('seed: 42', 'random_state: 42')
+    with pytest.raises(ConfigError, match='cannot be brought up to date'): parse_config(old)
+    monkeypatch.setitem(experiment.MIGRATIONS, 0, lambda tree: {'seed' if k == 'random_state' else k: v for k, v in tree.items()})
+    assert parse_config(old) == parse_config(TEXT)
+    with pytest.raises(ConfigError, match='newer ganad'): parse_config(TEXT.replace('version: 1', 'version: 2'))
+
+def test_another_kind_of_configuration(here):
+    Path('ad.yml').write_text(to_yaml(detection()))
+    with pytest.raises(ConfigError, match='ganad-detect'): read_config('ad.yml', 'training')
+    with pytest.raises(ConfigError, match='no file none.yml'): read_config('none.yml')
+    Path('x.yml').write_bytes(b'\xff\xfe\x00')
+    with pytest.raises(ConfigError, match='x.yml'): read_config('x.yml')
+
+
+# Data
+
+def test_sines_have_their_anomalies_where_they_say():
+    s, clean = Sine(n=300, noise=0.).load(), Sine(n=300, noise=0., share=1e-9).load()
+    assert s.y.sum() == 30 and set(s.about['kind'][s.y == 1]) == {'spike', 'flat', 'fast', 'shift'} and set(s.about['kind'][s.y == 0]) == {''}
+    for i in np.flatnonzero(s.about['kind'] == 'flat'): assert np.ptp(s.x[i, 0, s.about['start'][i]:s.about['stop'][i]]) == 0
+    assert np.abs(s.x[s.y == 0]).max() <= 1 and np.abs(clean.x).max() <= 1
+    assert (np.abs(s.x[s.about['kind'] == 'spike']).max((1, 2)) >= 2 - 1e-6).all()
+
+@pytest.fixture(scope='module')
+def people():
+    "120 samples of 12 persons"
+    y = (np.arange(120) % 6 == 0).astype(np.int8)
+    return Samples(np.random.default_rng(0).normal(size=(120, 5)).astype(np.float32), y, dict(subject=np.repeat(list('abcdefghijkl'), 10), part=np.repeat(['train', 'test', ''], 40)))
+
+@pytest.mark.parametrize('split', [Split(folds=3), Split(folds=3, by='subject'), Split(by='given', folds=1), Split(folds=4, anomalies='all'), Split(folds=3, contamination=.1), Split(folds=5, run=[1, 3])], ids=str)
+def test_splits(people, split):
+    found = make_splits(people, split, seed=3)
+    assert list(found) == (split.run or list(range(split.folds)))
+    for train, test in found.values():
+        assert not np.intersect1d(train, test).size and (np.diff(train) > 0).all() and (np.diff(test) > 0).all()
+        share = people.y[train].mean()
+        assert abs(share - split.contamination) < .02 if split.contamination else share == 0
+        if split.by == 'subject': assert not set(people.about['subject'][train]) & set(people.about['subject'][test])
+        if split.anomalies == 'all': assert people.y[test].sum() == people.y.sum()
+        if split.by == 'sample' and split.anomalies == 'fold': assert abs(people.y[test].mean() - people.y.mean()) < .03
+    again, other = make_splits(people, split, 3), make_splits(people, split, 4)
+    assert all(np.array_equal(a, b) for k in found for a, b in zip(found[k], again[k]))
+    if split.by != 'given': assert any(not np.array_equal(found[k][1], other[k][1]) for k in found)
+
+@pytest.mark.parametrize('split, words', [(Split(folds=30), 'as many samples'), (Split(folds=13, by='subject'), '12'), (Split(folds=3, contamination=.5), 'anomalies in a training part')])
+def test_impossible_splits(people, split, words):
+    with pytest.raises(ValueError, match=words): make_splits(people, split, 0)
+
+def test_splits_need_what_they_ask_for(people):
+    bare = replace(people, about={})
+    for split in (Split(by='subject'), Split(by='given', folds=1)):
+        with pytest.raises(ValueError, match='by: sample'): make_splits(bare, split, 0)
+
+@pytest.mark.parametrize('how, length', [(Prepare(resample='lttb', length=24), 24), (Prepare(resample='interpolate', length=50), 50), (Prepare(resample='rate', rate=48.), 48), (Prepare(), 96)])
+def test_resampling(how, length):
+    s = Sine(n=20).load()
+    r = resampled(s, how)
+    assert r.x.shape == (20, 1, length) and r.x.dtype == np.float32 and r.fs == length and np.array_equal(r.y, s.y)
+
+def test_tables_are_not_resampled(people):
+    with pytest.raises(ValueError, match='resample: none'): resampled(people, Prepare(resample='lttb', length=3))
+
+@pytest.mark.parametrize('shape', [(60, 5), (60, 2, 7), (60, 3, 4, 4)])
+@pytest.mark.parametrize('kind', ['none', 'individual', 'minmax', 'standard', 'whitening'])
+def test_a_scaling_knows_its_training_rows_only(kind, shape):
+    x = np.random.default_rng(0).normal(2, 3, shape).astype(np.float32)
+    scaler = Scaler(kind).fit(x[:40])
+    out, spoiled = scaler.transform(x), x.copy()
+    spoiled[50] *= 100
+    assert out.shape == x.shape and out.dtype == np.float32
+    assert np.array_equal(scaler.transform(spoiled)[:50], out[:50]) and np.array_equal(scaler.transform(x[7:8]), out[7:8]) or kind == 'whitening'
+    np.testing.assert_allclose(scaler.transform(x[7:8]), out[7:8], rtol=1e-5, atol=1e-5)
+    over = (0, *range(2, x.ndim))
+    if kind == 'standard': np.testing.assert_allclose(out[:40].std(over), 1, rtol=1e-4)
+    if kind == 'minmax': assert abs(out[:40].max() - 1) < 1e-5 and abs(out[:40].min() + 1) < 1e-5
+
+def test_a_constant_column_stays_finite():
+    x = np.ones((20, 3), np.float32)
+    for kind in ('minmax', 'standard', 'whitening', 'individual'): assert np.isfinite(Scaler(kind).fit(x).transform(x)).all()
+
+def test_prepared_samples_are_kept_and_made_again_where_damaged(here):
+    config = small(data__limit=100)
+    first, file = prepare(config), experiment.prepared_file(config)
+    assert len(first) == 100 and file.is_file() and abs(first.y.mean() - .1) < .03
+    second = prepare(config)
+    assert np.array_equal(first.x, second.x) and np.array_equal(first.about['kind'], second.about['kind']) and first.fs == second.fs
+    file.write_bytes(file.read_bytes()[:1000])
+    assert np.array_equal(prepare(config).x, first.x)
+    others = [small(data__limit=100, seed=1), small(data__limit=90), small(data__limit=100, data__params__noise=.1), small(data__limit=100, prepare__resample='lttb', prepare__length=16)]
+    assert len({experiment.prepared_file(c) for c in (config, *others)}) == 5
+    assert experiment.prepared_file(small(data__limit=100, prepare__scaling='none', model__params__epochs=3)) == file
+
+def test_a_table_from_a_file(here, capsys):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(dict(a=rng.normal(size=80), b=rng.normal(size=80), kind=rng.choice(['x', 'y'], 80), who=np.repeat(list('pqrs'), 20), state=np.where(np.arange(80) % 8, 'fine', 'odd')))
+    frame.loc[frame.state == 'odd', 'a'] += 20
+    frame.to_csv('rows.csv', index=False)
+    changes = {'data.params.file': 'rows.csv', 'data.params.label': 'state', 'data.params.normal': 'fine', 'data.params.subject': 'who', 'split.by': 'subject', 'split.folds': 2}
+    run = run_training(default_config('table', 'knn', changes=changes))
+    assert run.metrics['mean']['auroc'] > .99 and prepare(run.config).x.shape == (80, 4)
+    for key, value, words in (('label', 'stat', "Did you mean 'state'"), ('normal', 'fin', "Did you mean 'fine'"), ('file', 'no.csv', 'no.csv'), ('drop', ['z'], "'z'")):
+        with pytest.raises(ConfigError, match=words): prepare(default_config('table', 'knn', changes={**changes, f'data.params.{key}': value}))
+    with pytest.raises(ConfigError, match="'data.params.file' is missing"): default_config('table', 'knn')
+    frame.assign(a=1.).to_csv('rows.csv', index=False)
+    with pytest.raises(RunError, match='data'): run_training(run.config)
+
+def test_series_from_a_file(here):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(50, 30)).astype(np.float32), (np.arange(50) % 5 == 0).astype(int)
+    pd.DataFrame(x).assign(y=y).to_csv('rows.csv', index=False)
+    np.save('x.npy', x), np.save('y.npy', y), np.save('long.npy', rng.normal(size=(200, 2)))
+    get = lambda **kw: prepare(default_config('series', 'pca', changes={f'data.params.{k}': v for k, v in kw.items()}))
+    a, b = get(file='rows.csv', label='y'), get(file='x.npy', labels='y.npy')
+    np.testing.assert_allclose(a.x, b.x, rtol=1e-5)
+    assert np.array_equal(a.y, b.y) and a.x.shape == (50, 1, 30)
+    cut = get(file='long.npy', window=20, step=5)
+    assert cut.x.shape == (37, 2, 20) and len(set(cut.about['subject'])) == 10
+    with pytest.raises(ConfigError, match='window'): get(file='x.npy', window=100)
+    np.save('object.npy', np.array([{}]), allow_pickle=True)
+    with pytest.raises(ValueError, match='object.npy'): get(file='object.npy')
+
+def test_any_wfdb_database(here):
+    import wfdb
+    from ganad.data.ecg import simulated_record
+    (here/'mine').mkdir()
+    for name in ('101', '106', '108'):
+        sim = simulated_record(name, seconds=30)
+        wfdb.wrsamp(name, fs=360, units=['mV'], sig_name=['MLII'], p_signal=sim.signal.astype(float), fmt=['16'], write_dir='mine')
+        wfdb.wrann(name, 'atr', sim.sample, symbol=list(sim.symbol), fs=360, write_dir='mine')
+    (here/'mine/RECORDS').write_text('101\n106\n108\n')
+    got = prepare(default_config('wfdb', 'pca', changes={'data.params.database': 'mine'}))
+    assert got.x.shape[1:] == (1, 320) and set(got.about['subject']) == {'101', '106', '108'} and 0 < got.y.mean() < .5
+    with pytest.raises(ConfigError, match='no folder'): prepare(default_config('wfdb', 'pca', changes={'data.params.database': './theirs'}))
+
+@pytest.mark.parametrize('made, words', [
+    (Samples(np.zeros((4,)), np.zeros(4)), 'shape'), (Samples(np.zeros((4, 2)), np.zeros(3)), '4 samples'), (Samples(np.full((4, 2), np.nan), np.zeros(4)), 'NaN'),
+    (Samples(np.zeros((4, 2)), np.array([0, 1, 2, 0])), '0 or 1'), (Samples(np.zeros((4, 2)), np.zeros(4), dict(a=np.zeros(3))), "'a'"), (Samples(np.zeros((4, 2)), np.zeros(4), dict(a=np.array([{}]*4))), 'object')])
+def test_a_data_set_that_gives_nonsense(made, words, here, monkeypatch):
+    class Bad(DataSet):
+        def load(self): return made
+    monkeypatch.setitem(DATA_SETS, 'bad', Bad)
+    with pytest.raises(ValueError, match=words): prepare(default_config('bad', 'pca'))
+
+
+# Stages
+
+def test_what_a_run_leaves(trained):
+    run = open_run(trained/'runs/me/test/first/v0')
+    files = [p for p in run.folder.rglob('*') if p.is_file() and 'tracking' not in p.parts]
+    assert {p.suffix for p in files} == {'.yml', '.json', '.safetensors'} and not [p for p in files if p.name.startswith('.')]
+    assert run.done and set(run.metrics['folds']) == {'0', '1'}
+    for k in run.splits:
+        tensors, _ = read_tensors(run.fold(k)/'scores.safetensors')
+        found = read_json(run.fold(k)/'metrics.json')
+        assert np.array_equal(tensors['rows'], run.splits[k][1]) and found == run.metrics['folds'][str(k)]
+        from ganad.evaluation import auroc, average_precision
+        assert found['auroc'] == auroc(tensors['y'], tensors['score']) and found['ap'] == average_precision(tensors['y'], tensors['score'])
+        looked, _ = read_tensors(run.fold(k)/'samples.safetensors')
+        assert looked['x'].shape == looked['x_hat'].shape == looked['made'].shape == (16, 1, 32)
+
+def test_the_same_twice(here):
+    one, two = run_training(small()), run_training(small(run='second'))
+    assert one.metrics == two.metrics
+    for k in one.splits:
+        a, b = (read_tensors(run.fold(k)/'model/detector.safetensors')[0] for run in (one, two))
+        assert all((a[name] == b[name]).all() for name in a)
+    assert run_training(small(seed=7)).metrics != one.metrics
+
+def test_versions(own):
+    assert run_training(small()).folder == own and run_training(small(training__checkpoint_every=1.)).folder == own
+    other = run_training(small(model__params__epochs=1))
+    assert other.version == 1 and find_run('me', 'test', Source(run='first')).version == 1 and find_run('me', 'test', Source(run='first', version=0)).folder == own
+    with pytest.raises(RunError, match='no version 5'): find_run('me', 'test', Source(run='first', version=5))
+    with pytest.raises(RunError, match="Did you mean 'first'"): find_run('me', 'test', Source(run='fist'))
+
+def test_a_detection_repeats_the_scores_of_its_training(own):
+    found = run_detection(detection())
+    for k in found.splits:
+        table, (tensors, _) = pd.read_csv(found.fold(k)/'scores.csv'), read_tensors(own/f'fold{k}/scores.safetensors')
+        assert np.array_equal(table.row, tensors['rows']) and np.array_equal(table.score, tensors['score'])
+        assert not np.intersect1d(table.row, found.splits[k][0]).size and {'about_kind', 'about_start'} <= set(table)
+
+def test_a_detection_never_sees_a_training_row(own):
+    tensors, info = read_tensors(own/'splits.safetensors')
+    tensors['1/test'][3] = tensors['1/train'][5]
+    write_tensors(own/'splits.safetensors', tensors, info)
+    with pytest.raises(RunError, match='1 test rows of fold 1'): run_detection(detection())
+
+def test_other_data_than_those_of_the_training(own, monkeypatch):
+    class Other(Sine):
+        def load(self): return replace(s := super().load(), x=s.x + 1e-3)
+    monkeypatch.setitem(DATA_SETS, 'sine', Other)
+    for stage in (lambda: run_detection(detection()), lambda: run_training(small())):
+        with pytest.raises(RunError, match='data'): stage()
+
+KINDS = [('model', {}, Score()), ('search', dict(steps=5), Score(model=0., error=1.)), ('mapping', {}, Score(model=1., error=1., critic=.5, latent=.5)), ('model', {}, Score(error=2., critic=1.))]
+@pytest.mark.parametrize('kind, params, score', KINDS, ids=[f'{k}{i}' for i, (k, *_) in enumerate(KINDS)])
+def test_reconstructions_and_scores(own, kind, params, score):
+    found = run_detection(detection(reconstruction=Reconstruction(kind=kind, params=params), score=score, limit=60))
+    table = pd.read_csv(found.fold(0)/'scores.csv')
+    assert len(table) == 60 and np.isfinite(table.score).all() and (table.flagged == (table.score > found.metrics['folds']['0']['threshold'])).all()
+    assert {c for c in table if c.startswith('score_')} == {f'score_{k}' for k, v in asdict(score).items() if k != 'quantile' and v}
+
+def test_detections_that_a_model_cannot_do(here):
+    run_training(small('pca'))
+    for kw, words in ((dict(reconstruction=Reconstruction(kind='search')), 'generator'), (dict(score=Score(critic=1.)), 'critic: 0'), (dict(score=Score(latent=1.)), 'search or mapping')):
+        with pytest.raises(ConfigError, match=words): run_detection(detection(**kw))
+
+def test_a_mapping_is_learned_and_used(own):
+    way = run_inverse(Inverse(entity='me', project='test', run='way', source=Source(run='first'), params=dict(epochs=2)))
+    assert way.done and set(way.metrics['mean']) == {'error_normal', 'error_anomalous'}
+    use = lambda **kw: detection(score=Score(model=0., error=1.), reconstruction=Reconstruction(kind='mapping', **kw))
+    learned, models_own = run_detection(use(mapping=Source(run='way'))), run_detection(use())
+    assert (learned.version, models_own.version) == (0, 1) and learned.metrics != models_own.metrics
+    assert learned.config.reconstruction.mapping.version == 0
+    with pytest.raises(RunError, match='kind training'): run_detection(use(mapping=Source(run='first')))
+    with pytest.raises(RunError, match='kind inverse'): run_detection(replace(use(), source=Source(run='way')))
+
+@pytest.mark.parametrize('model', detector_names())
+def test_every_model_trains_and_detects(model, here):
+    wanted = {**SMALL, 'data.params.n': 60, 'split.run': [0], **{f'model.params.{k}': v for k, v in dict(epochs=1, steps=3, draws=4, calibration=20, encoder_epochs=1).items()}}
+    takes = experiment.default_params(experiment.component('model', model))
+    changes = {k: v for k, v in wanted.items() if not k.startswith('model.params') or k.split('.')[-1] in takes}
+    run_training(default_config('sine', model, 'me', 'test', 'first', changes))
+    assert np.isfinite(run_detection(detection()).metrics['mean']['auroc'])
+
+
+# Stopped anywhere
+
+KILLED = '''
+import os, random, signal, sys, time
+from ganad.experiment import read_config
+from ganad.workflow import run_inverse, run_training
+config, kills, rng = read_config(sys.argv[1]), 0, random.Random(int(sys.argv[2]))
+stage = run_training if config.kind == 'training' else run_inverse
+while True:
+    child = os.fork()
+    if child == 0:
+        stage(config)
+        os._exit(0)
+    if kills < 10:
+        time.sleep(rng.uniform(.03, .3))
+        os.kill(child, signal.SIGKILL)
+    if os.waitpid(child, 0)[1] == 0: break
+    kills += 1
+print(kills)
+'''
+
+def content(path):
+    "What a file says; the order of entries in a safetensors header is not fixed"
+    if path.suffix != '.safetensors': return path.read_bytes()
+    tensors, info = read_tensors(path)
+    return {k: (t.dtype, t.numpy().tobytes()) for k, t in tensors.items()}, {k: v for k, v in info.items() if k != 'config'}
+
+def whole_run(folder):
+    "All that must be the same after a kill: not the checkpoints, nor the times in the history"
+    return {str(p.relative_to(folder)): content(p) for p in sorted(folder.rglob('*')) if p.is_file() and not {'checkpoint', 'tracking'} & set(p.parts) and p.name not in ('history.json', 'config.yml')}
+
+def test_ten_kills_change_nothing(here, monkeypatch):
+    config = small(model__params__epochs=25, model__params__batch_size=16, training__checkpoint_every=0.)
+    (here/'config.yml').write_text(to_yaml(config))
+    through = whole_run(run_training(replace(config, training=replace(config.training, checkpoint_every=60.))).folder)
+    monkeypatch.setenv('GANAD_RUNS', str(here/'again'))
+    done = subprocess.run([sys.executable, '-c', KILLED, 'config.yml', '0'], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout.splitlines()[-1]) == 10
+    killed = whole_run(here/'again/me/test/first/v0')
+    assert killed.keys() == through.keys() and [name for name in killed if killed[name] != through[name]] == []
+
+
+@pytest.mark.slow
+def test_ten_kills_of_a_mapping_change_nothing(own, monkeypatch):
+    config = Inverse(entity='me', project='test', run='way', source=Source(run='first', version=0), params=dict(epochs=40, batch_size=16), checkpoint_every=0.)
+    Path('config.yml').write_text(to_yaml(config))
+    through = whole_run(run_inverse(replace(config, run='through', checkpoint_every=60.)).folder)
+    done = subprocess.run([sys.executable, '-c', KILLED, 'config.yml', '1'], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout.splitlines()[-1]) == 10 and whole_run(own.parents[1]/'way/v0') == through
+
+def test_ctrl_c_and_gone_on(here, monkeypatch, capsys):
+    through = run_training(small(run='through'))
+    (here/'config.yml').write_text(to_yaml(small()))
+    log, calls = workflow.Told.log, []
+    def stop(self, values, step):
+        calls.append(step)
+        if len(calls) == 1: raise KeyboardInterrupt
+    monkeypatch.setattr(workflow.Told, 'log', stop)
+    assert command('train') == 1 and 'goes on' in capsys.readouterr().err
+    monkeypatch.setattr(workflow.Told, 'log', log)
+    assert command('train') == 0
+    assert find_run('me', 'test', Source(run='first')).metrics == through.metrics
+
+def test_patience_is_no_interruption(here):
+    run = run_training(small('vae', model__params__epochs=60, model__params__patience=1, model__params__lr=.05))
+    assert run.done and any(len(read_json(run.fold(k)/'history.json')['rows']) < 60 for k in run.splits)
+
+
+# Trackers
+
+def test_what_trackers_are_told_and_that_a_broken_one_stops_nothing(here, monkeypatch, capsys):
+    told = []
+    class Good:
+        def __init__(self, run): pass
+        def start(self): told.append('start')
+        def log(self, values, step): told.append((step, values))
+        def finish(self): told.append('finish')
+    class Bad(Good):
+        def log(self, values, step): raise ConnectionError('nobody there')
+    monkeypatch.setattr(workflow, 'TRACKERS', dict(tensorboard=Good, mlflow=Bad))
+    monkeypatch.setattr(workflow.importlib.util, 'find_spec', lambda name: name)
+    config = small(tracking__tracker='mlflow')
+    run = run_training(config)
+    assert told[0] == told[1] == 'start' and told[-1] == 'finish' and told.count('finish') == 1
+    assert {name for step, values in told[2:-1] for name in values} >= {'fold0/critic', 'fold1/decoder', 'fold0/AUROC'} and told[2][0] == 1
+    assert capsys.readouterr().err.count('mlflow is left out: nobody there') == 1
+    assert run.metrics == run_training(small(run='untold')).metrics and run_training(small()).folder == run.folder
+
+def test_a_tracker_that_is_not_installed(here, monkeypatch):
+    monkeypatch.setattr(workflow.importlib.util, 'find_spec', lambda name: None)
+    with pytest.raises(ConfigError, match='pip install wandb'): run_training(small(tracking__tracker='wandb'))
+    assert not (here/'runs').exists()
+
+def test_tensorboard(here):
+    pytest.importorskip('tensorboard')
+    run = run_training(small())
+    assert list((run.folder/'tracking').rglob('events.out.tfevents*'))
+
+
+# Several processes
+
+TWO = '''
+import os, sys
+from accelerate import debug_launcher
+from ganad.experiment import read_config
+from ganad.workflow import run_training
+def run(folder):
+    os.environ['GANAD_RUNS'] = folder
+    run_training(read_config('config.yml'))
+if __name__ == '__main__':
+    debug_launcher(run, ('two',), num_processes=2)
+    run('one')
+'''
+
+def test_a_training_in_two_processes(here):
+    (here/'config.yml').write_text(to_yaml(small('autoencoder')))
+    done = subprocess.run([sys.executable, '-c', TWO], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count('fold 0: AUROC') == 2
+    one, two = (here/f'{name}/me/test/first/v0' for name in ('one', 'two'))
+    assert {p.relative_to(one) for p in one.rglob('*')} == {p.relative_to(two) for p in two.rglob('*')}
+    for k in (0, 1):
+        a, b = (read_tensors(folder/f'fold{k}/scores.safetensors')[0] for folder in (one, two))
+        assert np.array_equal(a['rows'], b['rows'])
+        np.testing.assert_allclose(a['score'], b['score'], rtol=1e-4)
+
+GRADIENTS = '''
+import sys, torch
+from accelerate import debug_launcher
+from ganad.detector import make_detector
+from ganad.training import train
+torch.set_num_threads(1)
+x = torch.randn(24, 1, 40, generator=torch.Generator().manual_seed(0)).tanh()
+def one_step(name):
+    detector = make_detector('autoencoder', width=8, device='cpu', dense=False)
+    torch.manual_seed(0)
+    players = detector._players(torch.nn.ModuleDict(detector._build((1, 40))))
+    train(players, x, epochs=1, batch_size=24, device='cpu', precision='float32', progress=False)
+    rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
+    torch.save([p.grad for p in players[0].params], f'{sys.argv[1]}/{name}{rank}.pt')
+if __name__ == '__main__':
+    one_step('one')
+    debug_launcher(one_step, ('two',), num_processes=2)
+'''
+
+def test_gradients_of_two_processes_are_those_of_one(tmp_path):
+    import torch
+    done = subprocess.run([sys.executable, '-c', GRADIENTS, str(tmp_path)], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    one, *two = (torch.load(tmp_path/f'{name}.pt', weights_only=True) for name in ('one0', 'two0', 'two1'))
+    for a, b, c in zip(one, *two):
+        assert torch.equal(b, c)
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-6)
+
+@pytest.fixture(scope='module')
+def many(trained):
+    "A detector and more rows than one piece"
+    detector, scaler = workflow._restored(open_run(trained/'runs/me/test/first/v0'), 0)
+    return detector, scaler.transform(Sine(n=2500, length=32).load().x)
+
+def test_scores_do_not_depend_on_who_computes_them(many):
+    detector, x = many
+    parts = workflow.score_parts(detector, x, wanted=['model', 'error'], jobs=2)
+    assert np.array_equal(parts['model'], detector.anomaly_score(x)) and np.array_equal(parts['error'], workflow.score_parts(detector, x, wanted=['error'])['error'])
+
+def test_scores_on_dask(many):
+    distributed = pytest.importorskip('distributed')
+    from joblib import parallel_config
+    detector, x = many
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster, distributed.Client(cluster), parallel_config(backend='dask'):
+        assert np.array_equal(workflow.score_parts(detector, x, wanted=['model'], jobs=-1)['model'], detector.anomaly_score(x))
+
+
+# Damaged files
+
+def test_damaged_files_are_named(own):
+    use = dict(splits='splits.safetensors', config='config.yml', model='fold0/model/detector.safetensors', scaler='fold0/scaler.safetensors', done='metrics.json')
+    for name in use.values():
+        file, content = own/name, (own/name).read_bytes()
+        at = content.find(b'42') if name == 'config.yml' else len(content) - 20
+        for damage in (content[:len(content)//2], content[:at] + bytes([content[at] ^ 1]) + content[at + 1:], b'', os.urandom(200), b'\x80\x04\x95'):
+            file.write_bytes(damage)
+            with pytest.raises((ValueError, OSError)) as e: _ = (run_detection(detection(run='x')), find_run('me', 'test', Source(run='first')).metrics)
+            assert file.name in str(e.value), (name, str(e.value))
+        file.write_bytes(content)
+    assert run_detection(detection(run='x')).done
+
+def test_a_damaged_checkpoint_or_figure_is_named(own):
+    (own/'metrics.json').unlink()
+    (own/'fold1/metrics.json').write_text('{"auroc": 1.0}')
+    with pytest.raises(RunError, match='fold1/metrics.json'): run_training(small())
+    (own/'fold1/metrics.json').unlink()
+    file = own/'fold1/checkpoint/checkpoint.safetensors'
+    file.write_bytes(file.read_bytes()[:500])
+    with pytest.raises(ValueError, match='checkpoint.safetensors'): run_training(small())
+    file.unlink()
+    assert run_training(small()).done
+
+def test_nothing_is_executed(own, capfd):
+    "A configuration in a run folder that asks for code is refused"
+    text = (own/'config.yml').read_text()
+    for spoiled in (text.replace('seed: 42', "seed: !!python/object/apply:os.system ['echo executed']"), text + 'plugin: [evil.py]\n'):
+        (own/'config.yml').write_text(spoiled)
+        with pytest.raises(ConfigError): open_run(own)
+    assert 'executed' not in capfd.readouterr().out
+    for module in (experiment, workflow): assert not re.search(r'\bpickle\b|torch\.load|allow_pickle=True|\beval\(|\bexec\(|yaml\.(unsafe|full)', Path(module.__file__).read_text().replace('.eval()', ''))
+
+
+# From the command line
+
+def command(name, *words): return getattr(commands, f'{name}_main')([str(w) for w in words])
+def sets(changes): return [w for k, v in changes.items() for w in ('--set', f'{k}={json.dumps(v)}')]
+
+def test_the_whole_way(here, capsys):
+    assert command('init', '-d', 'sine', '-m', 'vaegan', 'me', 'test', 'first', *sets(SMALL)) == 0
+    assert read_config('config.yml') == small()
+    assert command('preprocess') == 0 and command('train') == 0 and command('train') == 0
+    assert command('detect', '-i', 'first', 'me', 'test', 'found') == 0 and command('detect') == 0
+    assert command('inverse', '-i', 'first:0', 'me', 'test', 'way', '--set', 'params.epochs=1') == 0 and command('inverse') == 0
+    assert command('detect', '-i', 'first:v0', 'me', 'test', 'mapped', '-o', 'mapped.yml', '--set', 'reconstruction.kind=mapping', '--set', 'reconstruction.mapping.run=way') == 0
+    capsys.readouterr()
+    assert command('detect', 'mapped.yml') == 0
+    said = capsys.readouterr().out
+    found = read_json(here/'runs/me/test/mapped/v0/metrics.json')
+    assert f"AUROC {found['mean']['auroc']:.3f}" in said and 'runs/me/test/mapped/v0' in said
+
+def test_the_whole_way_on_mitdb(here, mitdb, monkeypatch, capsys):
+    monkeypatch.delenv('GANAD_CACHE')       # the prepared beats serve all tests
+    changes = {'data.limit': 600, 'split.folds': 2, 'model.params.epochs': 10, 'model.params.batch_size': 16, 'training.device': 'cpu'}
+    for words in (['init', '-d', 'mitbih_beatgan', '-m', 'vae', 'me', 'beats', 'first', *sets(changes)], ['preprocess'], ['train'],
+                  ['detect', '-i', 'first', 'me', 'beats', 'found'], ['detect'], ['inverse', '-i', 'first', 'me', 'beats', 'way', '--set', 'params.epochs=2'], ['inverse'],
+                  ['detect', '-i', 'first', 'me', 'beats', 'found', '--force', '--set', 'reconstruction.kind=mapping', '--set', 'reconstruction.mapping.run=way', '--set', 'score.error=1'], ['detect']):
+        assert command(*words) == 0, capsys.readouterr().err
+    found = read_json(here/'runs/me/beats/found/v1/metrics.json')
+    assert .5 < found['mean']['auroc'] <= 1 and found['mean']['n'] > 300
+    table = pd.read_csv(here/'runs/me/beats/found/v1/fold0/scores.csv')
+    assert {'about_record', 'about_symbol', 'about_subject'} <= set(table)
+
+def test_dry_runs_write_nothing(own, capsys):
+    folder = own.parents[4]
+    Path('config.yml').write_text(to_yaml(small(model__params__epochs=9)))
+    Path('ad_config.yml').write_text(to_yaml(detection()))
+    Path('inv_config.yml').write_text(to_yaml(Inverse(entity='me', project='test', run='way', source=Source(run='first'))))
+    before = sorted(p for p in folder.rglob('*'))
+    for words in (['init', '-d', 'sine', '-m', 'pca', 'a', 'b', 'c'], ['preprocess'], ['train'], ['detect'], ['inverse'], ['detect', '-i', 'first', 'me', 'test', 'x'], ['inverse', '-i', 'first', 'me', 'test', 'x']):
+        assert command(*words, '--dry-run') == 0
+        assert 'would' in capsys.readouterr().out
+    assert sorted(p for p in folder.rglob('*')) == before
+
+def test_pictures(own, capsys):
+    Path('config.yml').write_text(to_yaml(small()))
+    assert command('train', '--pictures') == 0
+    assert {p.name for p in (own/'fold1').glob('*.png')} == {f'{n}.png' for n in ('losses', 'reconstructions', 'residuals', 'made', 'scores', 'curves')}
+    assert all(p.read_bytes()[:4] == b'\x89PNG' for p in own.rglob('*.png')) and '12 pictures' in capsys.readouterr().out
+
+@pytest.mark.parametrize('words, meant', [
+    (['init', '-d', 'sine', 'me', 'b', 'c'], '-m NAME'), (['init', '-d', 'sine', '-m', 'pca', 'me', 'b'], 'ENTITY PROJECT RUN'), (['init', '-d', 'sin', '-m', 'pca', 'a', 'b', 'c'], "Did you mean 'sine'"),
+    (['init', '-d', 'sine', '-m', 'pac', 'a', 'b', 'c'], "Did you mean 'pca'"), (['init', '-d', 'sine', '-m', 'pca', 'a', 'b', '../c'], 'letters'), (['init', '-d', 'sine', '-m', 'pca', 'a', 'b', 'c', '--set', 'seed'], 'KEY=VALUE'),
+    (['init', '-d', 'sine', '-m', 'pca', 'a', 'b', 'c', '--set', 'sede=1'], "Did you mean 'seed'"), (['init', '-d', 'sine', '-m', 'pca', 'a', 'b', 'c', 'd'], 'what is d'), (['init', '--dta', 'sine'], 'Did you mean --data'),
+    (['train'], 'ganad-init'), (['train', 'x.yml', 'y.yml'], 'one configuration'), (['preprocess', '--dryrun'], 'Did you mean --dry-run'), (['train', '--plugin', 'no.py'], 'no.py'),
+    (['detect', '-i', 'first', 'me'], 'ENTITY PROJECT RUN'), (['detect', 'a', 'b'], '-i RUN'), (['detect', '--set', 'limit=3'], '-i RUN'), (['inverse', '-i', 'first:x', 'a', 'b', 'c'], 'RUN:VERSION')])
+def test_wrong_calls(words, meant, here, capsys):
+    assert command(*words) == 2
+    said = capsys.readouterr()
+    assert said.out == '' and meant in said.err, said.err
+    assert not [p for p in here.iterdir() if p.suffix == '.yml']
+
+def test_a_run_that_is_not_there(own, capsys):
+    assert command('detect', '-i', 'frist', 'me', 'test', 'found') == 1
+    assert "Did you mean 'first'" in capsys.readouterr().err
+
+def test_a_file_is_not_written_over(here, capsys):
+    words = ['init', '-d', 'sine', '-m', 'pca', 'a', 'b', 'c']
+    assert command(*words) == 0 and command(*words) == 2 and '--force' in capsys.readouterr().err and command(*words, '--force') == 0
+
+def test_help_imports_nothing_heavy():
+    code = ("import sys; from ganad import commands as c\nfor main in (c.init_main, c.preprocess_main, c.train_main, c.detect_main, c.inverse_main): main(['-h']); main(['--versoin'])\n"
+            "print([m for m in ('torch', 'sklearn', 'pandas', 'wfdb', 'matplotlib', 'pydantic', 'yaml') if m in sys.modules])")
+    assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout.splitlines()[-1] == '[]'
+
+def test_every_command_is_installed():
+    scripts = (Path(__file__).parents[1]/'pyproject.toml').read_text()
+    for name in ('init', 'preprocess', 'train', 'detect', 'inverse'): assert f'ganad-{name} = "ganad.commands:{name}_main"' in scripts
+
+PLUGIN = '''
+import numpy as np
+from ganad.detector import METHODS
+from ganad.experiment import DATA_SETS, DataSet, Samples
+from ganad.methods.autoencoder import PCA
+
+class Steps(DataSet):
+    "Steps up; the anomalies step down"
+    settings = {'split.folds': 2}
+    def __init__(self,
+        n:int=60, # Number of steps
+    ): self.n = n
+    def load(self):
+        y = (np.arange(self.n) % 10 == 0).astype(int)
+        x = np.sign(np.linspace(-1, 1, 16))*np.where(y, -1, 1)[:, None] + .1*np.random.default_rng(0).normal(size=(self.n, 16))
+        return Samples(x, y)
+
+class Mine(PCA): "A method of one's own"
+
+DATA_SETS['steps'] = Steps
+METHODS['mine'] = Mine
+'''
+
+OWN = '''
+from ganad.commands import *
+assert init_main(['-d', 'steps', '-m', 'mine', 'me', 'test', 'first']) == 2
+assert init_main(['-d', 'steps', '-m', 'mine', 'me', 'test', 'first', '--plugin', 'mine.py']) == 0
+assert '# Number of steps' in open('config.yml').read()
+assert train_main([]) == 0
+assert detect_main(['-i', 'first', 'me', 'test', 'found', '--plugin', 'mine.py']) == 0 and detect_main(['--plugin', 'mine.py']) == 0
+'''
+
+def test_ones_own_data_and_model_in_every_command(here):
+    "In a process of its own, so that nothing is registered that the plugin did not register"
+    (here/'mine.py').write_text(PLUGIN)
+    done = subprocess.run([sys.executable, '-c', OWN], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "unknown data set 'steps'" in done.stderr and done.stdout.count('AUROC 1.000') == 6
