@@ -7,7 +7,7 @@ Docs: https://ganad.github.io/ganad/practice/commands.html.md"""
 # %% auto #0
 __all__ = ['TABLES', 'EPILOG', 'Parser', 'one_of', 'number', 'scan_parser', 'check_call', 'scan_main', 'setting',
            'workflow_parser', 'init_parser', 'init_main', 'preprocess_parser', 'train_parser', 'preprocess_main',
-           'train_main', 'detect_parser', 'inverse_parser', 'detect_main', 'inverse_main']
+           'train_main', 'detect_parser', 'inverse_parser', 'detect_main', 'inverse_main', 'bench_parser', 'bench_main']
 
 # %% ../nbs/practice/25_commands.ipynb #651d4a2d
 import argparse, difflib, os, sys
@@ -277,3 +277,40 @@ def detect_main(argv:list=None) -> int: # Words after the command's name; exit s
 def inverse_main(argv:list=None) -> int: # Words after the command's name; exit status
     "The command `ganad-inverse`"
     return _run(inverse_parser(), argv, _check_two_forms, lambda call: _follow_up(call, 'inverse', 'run_inverse'))
+
+# %% ../nbs/practice/25_commands.ipynb #718eb061
+def bench_parser() -> Parser: # Reads the words after `ganad-bench`
+    "The options of `ganad-bench`"
+    p = workflow_parser('ganad-bench', "Compare methods under one protocol. Each finished cell is stored at once; stopped at any moment, it goes on when it is called again.", surplus="what is {}?")
+    p.add_argument('methods', nargs='*', metavar='METHOD', help="registered detectors and yardsticks, as in autoencoder 'isolation forest' (default: the yardsticks)")
+    p.add_argument('-p', '--protocol', default='P1', metavar='NAME', help="P1 beats of known people, P2 of new people, P3 KDD Cup 1999, P4 Arrhythmia, P5 Fashion-MNIST (default: %(default)s)")
+    p.add_argument('-s', '--seeds', type=int, nargs='+', default=[0], metavar='N', help="folds or splits, and the detectors' seeds (default: 0)")
+    p.add_argument('-o', '--out', default='benchmark.jsonl', metavar='FILE', help="where cells are stored (default: %(default)s)")
+    p.add_argument('--rows', type=int, metavar='N', help="training samples, at most (default: all)")
+    p.add_argument('--test-rows', type=int, metavar='N', help="test samples, at most (default: all)")
+    p.add_argument('--dirt', type=number(0, .5), metavar='SHARE', help="share of anomalies in the training data (default: as the protocol has it)")
+    p.add_argument('--again', action='store_true', help="compute stored cells anew that were made with other settings or other code (default: refuse)")
+    p.add_argument('--jobs', type=int, default=1, metavar='N', help="processes (default: %(default)s)")
+    return p
+
+# %% ../nbs/practice/25_commands.ipynb #6eacecf3
+def _check_bench(call):
+    for name in ('rows', 'test_rows'):
+        if (value := getattr(call, name)) is not None and value < 2: return f"--{name.replace('_', '-')} takes 2 or more, got {value}"
+
+def _bench(call):
+    from ganad.benchmark import YARDSTICKS, benchmark
+    from ganad.evaluation import results_table
+    options = dict(methods=call.methods or list(YARDSTICKS), protocol=call.protocol, seeds=call.seeds, file=call.out, dirt=call.dirt, rows=call.rows, test_rows=call.test_rows, n_jobs=call.jobs)
+    if call.dry_run:
+        try: benchmark(**options, changed='again', compute=False)
+        except LookupError as lacking: return print(f"would compute what is missing in {call.out}: {lacking.args[0]}")
+        return print(f"nothing to do: {call.out} has all of it")
+    table = benchmark(**options, changed='again' if call.again else 'refuse')
+    whole = table.groupby(['protocol', 'method', 'metric', 'seed'], as_index=False, sort=False).value.mean()     # over the parts of P5
+    print(results_table(whole).T.to_string())
+    for method, error in table[table.error != ''][['method', 'error']].drop_duplicates().itertuples(index=False): print(f'{method}: {error}')
+
+def bench_main(argv:list=None) -> int: # Words after the command's name; exit status
+    "The command `ganad-bench`"
+    return _run(bench_parser(), argv, _check_bench, _bench)

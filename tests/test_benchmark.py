@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from ganad.benchmark import PROTOCOLS, SETTINGS, benchmark, load_part, make_dirty, make_method, paired, read_cells
+from ganad.commands import bench_main
 
 SMALL = dict(rows=300, test_rows=400)
 
@@ -64,7 +65,7 @@ def test_cells_of_other_settings_are_refused_or_computed_again(tmp_path):
 
 
 def test_what_is_missing_is_named_where_nothing_may_be_computed(tmp_path):
-    with pytest.raises(ValueError, match='1 cells are not stored'): benchmark(['pca'], 'P1', (0,), tmp_path/'cells.jsonl', compute=False, **SMALL)
+    with pytest.raises(LookupError, match='1 cells are not stored'): benchmark(['pca'], 'P1', (0,), tmp_path/'cells.jsonl', compute=False, **SMALL)
 
 
 def test_a_method_that_fails_says_why_and_the_rest_go_on(tmp_path):
@@ -113,3 +114,13 @@ def test_paired_differences_pair_by_run():
     one = paired(pd.DataFrame(rows), 'b').loc['a']
     assert one.difference == pytest.approx(.1) and one.high - one.low < 1e-9 and one.n == 3
     with pytest.raises(ValueError, match='unknown method'): paired(pd.DataFrame(rows), 'c')
+
+
+def test_the_command_makes_the_table_and_says_what_it_would_do(tmp_path, capsys):
+    words = ['pca', '--rows', '300', '--test-rows', '400', '--out', str(tmp_path/'cells.jsonl')]
+    assert bench_main([*words, '--dry-run']) == 0 and '1 cells are not stored' in capsys.readouterr().out
+    assert not (tmp_path/'cells.jsonl').exists()
+    assert bench_main(words) == 0 and 'AUROC' in capsys.readouterr().out
+    assert bench_main([*words, '--dry-run']) == 0 and 'nothing to do' in capsys.readouterr().out
+    assert bench_main(['pcaa', *words[1:]]) == 1 and "Did you mean 'pca'" in capsys.readouterr().err
+    assert bench_main([*words, '--protocl', 'P2']) == 2
