@@ -8,7 +8,7 @@ Docs: https://ganad.github.io/ganad/practice/benchmark.html.md"""
 __all__ = ['PROTOCOLS', 'OUTSIDE', 'YARDSTICKS', 'SETTINGS', 'Part', 'Protocol', 'make_dirty', 'load_part', 'Outside',
            'make_method', 'cell_key', 'run_cell', 'read_cells', 'benchmark', 'paired', 'plot_methods', 'plot_cost']
 
-# %% ../nbs/practice/10_benchmark.ipynb #bc4ab0d5
+# %% ../nbs/practice/10_benchmark.ipynb #17c7b37e
 import functools, hashlib, importlib, json, time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,7 +33,7 @@ from .evaluation import auroc, average_precision, f1_at
 from .methods.rsrae import PAPER as RSRAE_PAPER
 from .settings import unknown, whole_file
 
-# %% ../nbs/practice/10_benchmark.ipynb #853bee35
+# %% ../nbs/practice/10_benchmark.ipynb #310f57d0
 @dataclass(frozen=True)
 class Part:
     "What one cell of the table is computed on"
@@ -50,7 +50,7 @@ class Protocol:
     load: callable     # Takes part, seed and dirt
     parts: tuple = ('all',)
 
-# %% ../nbs/practice/10_benchmark.ipynb #5ce7f45d
+# %% ../nbs/practice/10_benchmark.ipynb #319c72cf
 def make_dirty(
     x,     # Normal samples to train on
     test,  # Samples to test on
@@ -67,7 +67,7 @@ def make_dirty(
     stay = np.setdiff1d(np.arange(len(y)), moved)
     return np.concatenate([x, test[moved]]), test[stay], y[stay]
 
-# %% ../nbs/practice/10_benchmark.ipynb #ea9aef32
+# %% ../nbs/practice/10_benchmark.ipynb #0be25f5d
 def _beats(part, seed, dirt):
     beats = load_beats('beatgan', stand_in=True)
     train, test = (beats[rows] for rows in folds(beats)[seed % 5])
@@ -95,7 +95,7 @@ def _clothes(part, seed, dirt=None):
     images = protocol_contaminated(int(part), c or .5, seed=seed or None, stand_in=True)
     return Part(images.x if c else images.x[images.y == 0], images.x, images.y, np.nan)
 
-# %% ../nbs/practice/10_benchmark.ipynb #57cc30d9
+# %% ../nbs/practice/10_benchmark.ipynb #0fdceedc
 PROTOCOLS = {
     'P1': Protocol('beats of known people', 'beats', _beats),
     'P2': Protocol('beats of new people', 'beats', _patients),
@@ -103,7 +103,7 @@ PROTOCOLS = {
     'P4': Protocol('Arrhythmia', 'arrhythmia', _hearts),
     'P5': Protocol('Fashion-MNIST, contaminated', 'images', _clothes, tuple('0123456789'))}
 
-# %% ../nbs/practice/10_benchmark.ipynb #a186845c
+# %% ../nbs/practice/10_benchmark.ipynb #e6ce3651
 @functools.lru_cache(1)
 def _load(protocol, part, seed, dirt, rows, test_rows):
     "A part; with `rows` or `test_rows`, so many of its samples, drawn by lot"
@@ -130,7 +130,7 @@ def load_part(
     if rows and dirt is not None and protocol not in ('P1', 'P3'): raise ValueError(f"rows and dirt together are for P1 and P3; leave one of them away for {protocol}")
     return _load(protocol, part, seed, dirt, rows, test_rows)
 
-# %% ../nbs/practice/10_benchmark.ipynb #e3b2c7fb
+# %% ../nbs/practice/10_benchmark.ipynb #18d45065
 class Outside:
     "Another library's estimator with a detector's `fit` and `anomaly_score`; samples become rows"
     def __init__(self,
@@ -151,7 +151,7 @@ class Outside:
         sign = 1 if type(self.model).__module__.startswith('pyod') else -1     # PyOD: higher is more anomalous; scikit-learn: lower
         return sign * np.asarray(self.model.decision_function(self._flat(x)), dtype=float)
 
-# %% ../nbs/practice/10_benchmark.ipynb #71df5865
+# %% ../nbs/practice/10_benchmark.ipynb #24c2ee18
 def _pyod(module, name, **fixed):
     "A maker of one of PyOD's detectors"
     def make(seed, **params):
@@ -169,7 +169,7 @@ OUTSIDE = {
     'PyOD autoencoder': _pyod('auto_encoder', 'AutoEncoder', verbose=0), 'PyOD VAE': _pyod('vae', 'VAE', verbose=0)}
 YARDSTICKS = ('pca', 'knn', 'isolation forest', 'one-class SVM', 'ECOD')
 
-# %% ../nbs/practice/10_benchmark.ipynb #f71813f4
+# %% ../nbs/practice/10_benchmark.ipynb #88f321c2
 SETTINGS = {
     'beats': {
         'autoencoder': dict(latent=16, epochs=100, batch_size=128),
@@ -191,7 +191,7 @@ SETTINGS = {
     'arrhythmia': {'rsrae': dict(score_kind='distance')},
     'images': {'autoencoder': dict(latent=10, width=32, dense=True, epochs=50, batch_size=128), 'rsrae': RSRAE_PAPER | dict(epochs=10, lr=1e-3, decay=None, fall=True)}}
 
-# %% ../nbs/practice/10_benchmark.ipynb #ed35f66f
+# %% ../nbs/practice/10_benchmark.ipynb #12b71fe6
 def make_method(
     name:str, # A registered detector, or one of `OUTSIDE`
     kind:str='beats', # 'beats', 'kdd', 'arrhythmia' or 'images': whose settings
@@ -205,7 +205,7 @@ def make_method(
     detector = make_detector(name, **params)
     return detector.set_params(seed=seed) if 'seed' in detector.get_params() else detector
 
-# %% ../nbs/practice/10_benchmark.ipynb #be624f75
+# %% ../nbs/practice/10_benchmark.ipynb #b611ce67
 def _figures(part, method):
     "What is measured of one method on one part"
     start = time.process_time(); method.fit(part.x); fitted = time.process_time()
@@ -236,7 +236,7 @@ def run_cell(
     try: return cell | dict(figures=_figures(part, method))
     except Exception as e: return cell | dict(error=f"{type(e).__name__}: {' '.join(str(e).split())}"[:300])
 
-# %% ../nbs/practice/10_benchmark.ipynb #5660b5c9
+# %% ../nbs/practice/10_benchmark.ipynb #2d947301
 _NAME = ('name', 'protocol', 'part', 'seed', 'dirt', 'rows', 'test_rows')
 
 def _named(cell): return tuple(cell[k] for k in _NAME)
@@ -257,7 +257,7 @@ def read_cells(
 def _write(cells, file):
     with whole_file(file) as tmp: tmp.write_text(''.join(json.dumps(c) + '\n' for c in sorted(cells, key=lambda c: json.dumps([c['protocol'], c['dirt'], c['rows'], c['name'], c['seed'], c['part']], default=str))))
 
-# %% ../nbs/practice/10_benchmark.ipynb #10d20686
+# %% ../nbs/practice/10_benchmark.ipynb #5bbebc98
 def _cells(methods, protocol, seeds, dirt, rows, test_rows):
     "The cells of a table: for each part and seed every method"
     variants = {name: dict(given) for name, given in methods.items()} if isinstance(methods, dict) else {name: {} for name in methods}
@@ -274,7 +274,7 @@ def _long(cells):
         if 'error' in c: rows[-1]['error'] = c['error']
     return pd.DataFrame(rows)
 
-# %% ../nbs/practice/10_benchmark.ipynb #cf1b83dd
+# %% ../nbs/practice/10_benchmark.ipynb #321b0a42
 def benchmark(
     methods,      # Names, or {name in the table: parameters}, where the parameter `method` says which method it is if the name does not
     protocol:str, # 'P1' to 'P5'
@@ -302,7 +302,7 @@ def benchmark(
         if file: _write(stored.values(), file)
     return _long([stored[_named(c)] for c in wanted])
 
-# %% ../nbs/practice/10_benchmark.ipynb #4a51c13b
+# %% ../nbs/practice/10_benchmark.ipynb #ca0709f3
 def paired(
     table,         # As `benchmark` gives it
     against:str,   # The method that all others are compared with
@@ -318,7 +318,7 @@ def paired(
         rows[name] = dict(difference=d.mean(), low=d.mean() - half, high=d.mean() + half, n=len(d))
     return pd.DataFrame(rows).T.astype({'n': int}).sort_values('difference', ascending=False)
 
-# %% ../nbs/practice/10_benchmark.ipynb #6ee06744
+# %% ../nbs/practice/10_benchmark.ipynb #7af90736
 def plot_methods(
     table,  # As `benchmark` gives it
     metric:str='AUROC', # Which figure
