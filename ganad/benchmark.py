@@ -8,7 +8,7 @@ Docs: https://ganad.github.io/ganad/practice/benchmark.html.md"""
 __all__ = ['PROTOCOLS', 'OUTSIDE', 'YARDSTICKS', 'SETTINGS', 'Part', 'Protocol', 'make_dirty', 'load_part', 'Outside',
            'make_method', 'cell_key', 'run_cell', 'read_cells', 'benchmark', 'paired', 'plot_methods', 'plot_cost']
 
-# %% ../nbs/practice/10_benchmark.ipynb #17c7b37e
+# %% ../nbs/practice/10_benchmark.ipynb #858d0020
 import functools, hashlib, importlib, json, time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,9 +31,10 @@ from .data.tables import flag_report, protocol_arrhythmia, protocol_kdd, scale_t
 from .detector import detector_names, make_detector, run_key
 from .evaluation import auroc, average_precision, f1_at
 from .methods.rsrae import PAPER as RSRAE_PAPER
+from .plots import GREY
 from .settings import unknown, whole_file
 
-# %% ../nbs/practice/10_benchmark.ipynb #310f57d0
+# %% ../nbs/practice/10_benchmark.ipynb #33ccec49
 @dataclass(frozen=True)
 class Part:
     "What one cell of the table is computed on"
@@ -50,7 +51,7 @@ class Protocol:
     load: callable     # Takes part, seed and dirt
     parts: tuple = ('all',)
 
-# %% ../nbs/practice/10_benchmark.ipynb #319c72cf
+# %% ../nbs/practice/10_benchmark.ipynb #fe6b200b
 def make_dirty(
     x,     # Normal samples to train on
     test,  # Samples to test on
@@ -67,7 +68,7 @@ def make_dirty(
     stay = np.setdiff1d(np.arange(len(y)), moved)
     return np.concatenate([x, test[moved]]), test[stay], y[stay]
 
-# %% ../nbs/practice/10_benchmark.ipynb #0be25f5d
+# %% ../nbs/practice/10_benchmark.ipynb #5b6c8fb9
 def _beats(part, seed, dirt):
     beats = load_beats('beatgan', stand_in=True)
     train, test = (beats[rows] for rows in folds(beats)[seed % 5])
@@ -95,7 +96,7 @@ def _clothes(part, seed, dirt=None):
     images = protocol_contaminated(int(part), c or .5, seed=seed or None, stand_in=True)
     return Part(images.x if c else images.x[images.y == 0], images.x, images.y, np.nan)
 
-# %% ../nbs/practice/10_benchmark.ipynb #0fdceedc
+# %% ../nbs/practice/10_benchmark.ipynb #07b77989
 PROTOCOLS = {
     'P1': Protocol('beats of known people', 'beats', _beats),
     'P2': Protocol('beats of new people', 'beats', _patients),
@@ -103,7 +104,7 @@ PROTOCOLS = {
     'P4': Protocol('Arrhythmia', 'arrhythmia', _hearts),
     'P5': Protocol('Fashion-MNIST, contaminated', 'images', _clothes, tuple('0123456789'))}
 
-# %% ../nbs/practice/10_benchmark.ipynb #e6ce3651
+# %% ../nbs/practice/10_benchmark.ipynb #e1aa992f
 @functools.lru_cache(1)
 def _load(protocol, part, seed, dirt, rows, test_rows):
     "A part; with `rows` or `test_rows`, so many of its samples, drawn by lot"
@@ -130,7 +131,7 @@ def load_part(
     if rows and dirt is not None and protocol not in ('P1', 'P3'): raise ValueError(f"rows and dirt together are for P1 and P3; leave one of them away for {protocol}")
     return _load(protocol, part, seed, dirt, rows, test_rows)
 
-# %% ../nbs/practice/10_benchmark.ipynb #18d45065
+# %% ../nbs/practice/10_benchmark.ipynb #e2435332
 class Outside:
     "Another library's estimator with a detector's `fit` and `anomaly_score`; samples become rows"
     def __init__(self,
@@ -151,7 +152,7 @@ class Outside:
         sign = 1 if type(self.model).__module__.startswith('pyod') else -1     # PyOD: higher is more anomalous; scikit-learn: lower
         return sign * np.asarray(self.model.decision_function(self._flat(x)), dtype=float)
 
-# %% ../nbs/practice/10_benchmark.ipynb #24c2ee18
+# %% ../nbs/practice/10_benchmark.ipynb #c0490057
 def _pyod(module, name, **fixed):
     "A maker of one of PyOD's detectors"
     def make(seed, **params):
@@ -169,7 +170,7 @@ OUTSIDE = {
     'PyOD autoencoder': _pyod('auto_encoder', 'AutoEncoder', verbose=0), 'PyOD VAE': _pyod('vae', 'VAE', verbose=0)}
 YARDSTICKS = ('pca', 'knn', 'isolation forest', 'one-class SVM', 'ECOD')
 
-# %% ../nbs/practice/10_benchmark.ipynb #88f321c2
+# %% ../nbs/practice/10_benchmark.ipynb #362f25cc
 SETTINGS = {
     'beats': {
         'autoencoder': dict(latent=16, epochs=100, batch_size=128),
@@ -191,7 +192,7 @@ SETTINGS = {
     'arrhythmia': {'rsrae': dict(score_kind='distance')},
     'images': {'autoencoder': dict(latent=10, width=32, dense=True, epochs=50, batch_size=128), 'rsrae': RSRAE_PAPER | dict(epochs=10, lr=1e-3, decay=None, fall=True)}}
 
-# %% ../nbs/practice/10_benchmark.ipynb #12b71fe6
+# %% ../nbs/practice/10_benchmark.ipynb #f82f9493
 def make_method(
     name:str, # A registered detector, or one of `OUTSIDE`
     kind:str='beats', # 'beats', 'kdd', 'arrhythmia' or 'images': whose settings
@@ -205,7 +206,7 @@ def make_method(
     detector = make_detector(name, **params)
     return detector.set_params(seed=seed) if 'seed' in detector.get_params() else detector
 
-# %% ../nbs/practice/10_benchmark.ipynb #b611ce67
+# %% ../nbs/practice/10_benchmark.ipynb #dd76602e
 def _figures(part, method):
     "What is measured of one method on one part"
     start = time.process_time(); method.fit(part.x); fitted = time.process_time()
@@ -236,7 +237,7 @@ def run_cell(
     try: return cell | dict(figures=_figures(part, method))
     except Exception as e: return cell | dict(error=f"{type(e).__name__}: {' '.join(str(e).split())}"[:300])
 
-# %% ../nbs/practice/10_benchmark.ipynb #2d947301
+# %% ../nbs/practice/10_benchmark.ipynb #16c4199e
 _NAME = ('name', 'protocol', 'part', 'seed', 'dirt', 'rows', 'test_rows')
 
 def _named(cell): return tuple(cell[k] for k in _NAME)
@@ -257,7 +258,7 @@ def read_cells(
 def _write(cells, file):
     with whole_file(file) as tmp: tmp.write_text(''.join(json.dumps(c) + '\n' for c in sorted(cells, key=lambda c: json.dumps([c['protocol'], c['dirt'], c['rows'], c['name'], c['seed'], c['part']], default=str))))
 
-# %% ../nbs/practice/10_benchmark.ipynb #5bbebc98
+# %% ../nbs/practice/10_benchmark.ipynb #8c8b4f4a
 def _cells(methods, protocol, seeds, dirt, rows, test_rows):
     "The cells of a table: for each part and seed every method"
     variants = {name: dict(given) for name, given in methods.items()} if isinstance(methods, dict) else {name: {} for name in methods}
@@ -274,7 +275,7 @@ def _long(cells):
         if 'error' in c: rows[-1]['error'] = c['error']
     return pd.DataFrame(rows)
 
-# %% ../nbs/practice/10_benchmark.ipynb #321b0a42
+# %% ../nbs/practice/10_benchmark.ipynb #e4476689
 def benchmark(
     methods,      # Names, or {name in the table: parameters}, where the parameter `method` says which method it is if the name does not
     protocol:str, # 'P1' to 'P5'
@@ -302,7 +303,7 @@ def benchmark(
         if file: _write(stored.values(), file)
     return _long([stored[_named(c)] for c in wanted])
 
-# %% ../nbs/practice/10_benchmark.ipynb #ca0709f3
+# %% ../nbs/practice/10_benchmark.ipynb #8fb7e4e0
 def paired(
     table,         # As `benchmark` gives it
     against:str,   # The method that all others are compared with
@@ -318,7 +319,7 @@ def paired(
         rows[name] = dict(difference=d.mean(), low=d.mean() - half, high=d.mean() + half, n=len(d))
     return pd.DataFrame(rows).T.astype({'n': int}).sort_values('difference', ascending=False)
 
-# %% ../nbs/practice/10_benchmark.ipynb #7af90736
+# %% ../nbs/practice/10_benchmark.ipynb #d957612e
 def plot_methods(
     table,  # As `benchmark` gives it
     metric:str='AUROC', # Which figure
@@ -330,7 +331,7 @@ def plot_methods(
     order = rows.groupby('method').value.mean().sort_values().index
     for i, name in enumerate(order):
         v = rows[rows.method == name].value
-        ax.plot(v, np.full(len(v), i), 'o', c='C0' if name not in (*YARDSTICKS, *OUTSIDE) else 'C7', ms=4, alpha=.6)
+        ax.plot(v, np.full(len(v), i), 'o', c='C0' if name not in (*YARDSTICKS, *OUTSIDE) else GREY, ms=4, alpha=.6)
         ax.plot([v.mean()]*2, [i - .3, i + .3], c='k', lw=1.5)
     ax.set(yticks=range(len(order)), yticklabels=order, xlabel=metric)
     return ax
@@ -345,7 +346,7 @@ def plot_cost(
     ax = ax or plt.subplots(figsize=(5, 3.2), layout='constrained')[1]
     mean = table.pivot_table(index='method', columns='metric', values='value')
     for name, (value, seconds) in mean[[metric, cost]].dropna().iterrows():
-        ax.plot(seconds, value, 'o', c='C0' if name not in (*YARDSTICKS, *OUTSIDE) else 'C7', ms=4)
+        ax.plot(seconds, value, 'o', c='C0' if name not in (*YARDSTICKS, *OUTSIDE) else GREY, ms=4)
         ax.annotate(name, (seconds, value), xytext=(3, 3), textcoords='offset points', fontsize=7)
     ax.set(xscale='log', xlabel=f"{cost.split()[0]} ({cost.split()[1]}{' a sample' if 'ms' in cost else ''}, one thread)", ylabel=metric)
     return ax
