@@ -63,6 +63,7 @@ SCORES = ('cosine', 'distance')
 
 class RSRAE(GameDetector):
     "An autoencoder with a robust subspace recovery layer; the score is one minus the cosine of a sample and what comes back (equation 11)"
+    longest_ = math.inf        # log of the longest training sample's norm; known after `fit`
     def __init__(self,
         latent:int=None, # Dimensions of the subspace, d; default: a quarter of a sample's numbers, at least 2, at most 10
         features:int=None, # Numbers in a code y, D; default: 128, with convolutions what the last of them gives
@@ -78,6 +79,7 @@ class RSRAE(GameDetector):
         alternating:bool=True, # RSRAE: three players; False: RSRAE+, one player and the weighted sum
         distance_weight:float=.1, # lambda_1 in the weighted sum; not used where steps alternate
         skew_weight:float=.1, # lambda_2 in the weighted sum; not used where steps alternate
+        noise:float=0., # Standard deviation of noise on what the encoder sees in training, in units of its input
         rsr_rate:float=10., # Learning rate of the two steps on the layer's loss, in units of `lr`; not used in the weighted sum
         cycle:bool=False, # AdamW and a one-cycle schedule with the top rate `lr`, in place of Adam?
         score_kind:str='cosine', # 'cosine' (the paper), or 'distance': the norm of the difference
@@ -97,7 +99,7 @@ class RSRAE(GameDetector):
         super().__init__(epochs, batch_size, lr, seed, device, precision, contamination, standardize)
         self.latent, self.features, self.width, self.most, self.depth, self.dense = latent, features, width, most, depth, dense
         self.norm, self.slope, self.p, self.q, self.unit, self.alternating = norm, slope, p, q, unit, alternating
-        self.distance_weight, self.skew_weight, self.rsr_rate, self.cycle, self.score_kind = distance_weight, skew_weight, rsr_rate, cycle, score_kind
+        self.distance_weight, self.skew_weight, self.noise, self.rsr_rate, self.cycle, self.score_kind = distance_weight, skew_weight, noise, rsr_rate, cycle, score_kind
         self.decay, self.fall, self.patience, self.held_out = decay, fall, patience, held_out
 
 # %% ../../nbs/methods/90_rsrae.ipynb #d9897069
@@ -125,11 +127,12 @@ for f in (_build, _codes): setattr(RSRAE, f.__name__, f)
 # %% ../../nbs/methods/90_rsrae.ipynb #9e455d8c
 def _players(self, networks):
     E, A, G = (networks[name] for name in ('encoder', 'layer', 'decoder'))
-    def reconstruction(x): return mean_norm(x - G(self._codes(networks, x)[1]), self.p)
+    def seen(x): return x + self.noise * torch.randn_like(x) if self.noise else x
+    def reconstruction(x): return mean_norm(x - G(self._codes(networks, seen(x))[1]), self.p)
     def skew(x): return A.skew()
-    def distance(x): return mean_norm(A.off(E(x)), self.q)
+    def distance(x): return mean_norm(A.off(E(seen(x))), self.q)
     def weighted(x):
-        y, z = self._codes(networks, x)
+        y, z = self._codes(networks, seen(x))
         return mean_norm(x - G(z), self.p) + self.distance_weight * mean_norm(A.off(y), self.q) + self.skew_weight * A.skew()
     how = dict(schedule=one_cycle, weight_decay=.01) if self.cycle else dict(schedule=self._schedule())
     if not self.alternating: return [Player('weighted sum', [E, A, G], weighted, self.lr, **how)]
@@ -177,7 +180,7 @@ def _check_choices(self):
     if self.score_kind not in SCORES: raise unknown('score_kind', self.score_kind, SCORES)
     for name in ('p', 'q'):
         if getattr(self, name) not in (1, 2): raise ValueError(f"{name} must be 1 (a norm) or 2 (its square), got {getattr(self, name)!r}")
-    for name in ('distance_weight', 'skew_weight', 'rsr_rate'):
+    for name in ('distance_weight', 'skew_weight', 'rsr_rate', 'noise'):
         if not 0 <= getattr(self, name) < np.inf: raise ValueError(f"{name} must be 0 or more, and finite; got {getattr(self, name)}")
     if self.norm and self.batch_size < 2: raise ValueError(f"batch normalisation needs a batch of two samples or more, got batch_size={self.batch_size}")
 
