@@ -9,7 +9,7 @@ __all__ = ['PROTOCOLS', 'CLEAN', 'OUTSIDE', 'YARDSTICKS', 'SETTINGS', 'Part', 'P
            'make_method', 'cell_key', 'run_cell', 'read_cells', 'benchmark', 'paired', 'plot_methods', 'plot_cost']
 
 # %% ../nbs/practice/10_benchmark.ipynb #b899d428
-import functools, hashlib, importlib, json, time
+import functools, hashlib, importlib, inspect, json, time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -158,9 +158,10 @@ class Outside:
 def _pyod(module, name, **fixed):
     "A maker of one of PyOD's detectors"
     def make(seed, **params):
-        torch.manual_seed(seed); np.random.seed(seed)                        # most of them take no seed
+        torch.manual_seed(seed); np.random.seed(seed)                        # some of them take no seed
         try: found = getattr(importlib.import_module(f'pyod.models.{module}'), name)
         except ModuleNotFoundError: raise ModuleNotFoundError("PyOD is not installed; pip install 'ganad[bench]'") from None
+        if 'random_state' in inspect.signature(found).parameters: params = dict(random_state=seed) | params
         return found(**fixed | params)
     return make
 
