@@ -6,7 +6,8 @@ Docs: https://ganad.github.io/ganad/practice/benchmark.html.md"""
 
 # %% auto #0
 __all__ = ['PROTOCOLS', 'CLEAN', 'OUTSIDE', 'YARDSTICKS', 'SETTINGS', 'Part', 'Protocol', 'make_dirty', 'load_part', 'Outside',
-           'make_method', 'cell_key', 'run_cell', 'read_cells', 'benchmark', 'paired', 'plot_methods', 'plot_cost']
+           'make_method', 'cell_key', 'run_cell', 'read_cells', 'benchmark', 'read_table', 'paired', 'plot_methods',
+           'plot_cost']
 
 # %% ../nbs/practice/10_benchmark.ipynb #b899d428
 import functools, hashlib, importlib, inspect, json, time
@@ -305,6 +306,13 @@ def benchmark(
         stored[_named(cell)] = cell
         if file: _write(stored.values(), file)
     return _long([stored[_named(c)] for c in wanted])
+
+# %% ../nbs/practice/10_benchmark.ipynb #a9af0c5f
+def read_table(
+    file, # Written by `benchmark`
+) -> pd.DataFrame: # As `benchmark` gives it
+    "All cells of a file as one long table"
+    return _long(read_cells(file))
 
 # %% ../nbs/practice/10_benchmark.ipynb #b97c4a84
 def paired(

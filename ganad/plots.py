@@ -7,7 +7,7 @@ Docs: https://ganad.github.io/ganad/core/plots.html.md"""
 # %% auto #0
 __all__ = ['NORMAL', 'ANOMALOUS', 'MODEL', 'GREY', 'CYCLE', 'RESIDUAL', 'STYLE', 'use_style', 'plot_losses', 'plot_scores',
            'plot_roc_pr', 'heat_strip', 'plot_reconstruction', 'plot_extremes', 'plot_points', 'plot_density',
-           'show_grid', 'plot_rhythm', 'plot_timeline']
+           'show_grid', 'plot_rhythm', 'plot_timeline', 'plot_sequence', 'slider']
 
 # %% ../nbs/core/50_plots.ipynb #2fb9244f
 from contextlib import contextmanager
@@ -325,3 +325,29 @@ def plot_timeline(
     ax.set(ylabel='anomaly score', title=title, yscale='log' if log else 'linear')
     if len(time): _time_axis(ax, time.min(), time.max())
     return ax
+
+# %% ../nbs/core/50_plots.ipynb #cd04b166
+def plot_sequence(
+    draw,   # Called as draw(value, ax)
+    values, # A picture for each
+    title='', # What to see
+    size=(2.4, 2.3), # Of one picture, inches
+) -> plt.Figure:
+    "One picture for each value, side by side, with shared axes"
+    fig, axes = plt.subplots(1, len(values), figsize=(size[0]*len(values), size[1]), sharex=True, sharey=True, squeeze=False, layout='constrained')
+    for value, ax in zip(values, axes.flat): draw(value, ax); ax.label_outer()
+    fig.suptitle(title, fontsize='medium')
+    return fig
+
+def slider(
+    draw,   # Called as draw(value, ax)
+    values, # Where the slider can stop
+    label,  # What the value is
+    size=(5, 3), # Of the picture, inches
+):
+    "The picture of a value with a slider, in a live notebook; elsewhere, as when a page is made, nothing"
+    from IPython import get_ipython
+    if getattr(get_ipython(), 'kernel', None) is None: return
+    from ipywidgets import SelectionSlider, interact
+    def show(value): draw(value, plt.subplots(figsize=size, layout='constrained')[1]); plt.show()
+    interact(show, value=SelectionSlider(options=[(f'{v:g}', v) for v in values], value=values[len(values)//2], description=label, continuous_update=False))
