@@ -6,7 +6,7 @@ Docs: https://ganad.github.io/ganad/core/evaluation.html.md"""
 
 # %% auto #0
 __all__ = ['EC57_CLASS', 'counts_above', 'auroc', 'average_precision', 'confusion', 'f1_at', 'mcc_at', 'report', 'bootstrap',
-           'paired_bootstrap', 'match_beats', 'ec57', 'ec57_total', 'against_shuffled', 'as_good_as_best',
+           'paired_bootstrap', 'match_beats', 'ec57', 'ec57_total', 'against_shuffled', 'splice', 'as_good_as_best',
            'results_table', 'kept_table']
 
 # %% ../nbs/core/40_evaluation.ipynb #e758ff50
@@ -294,6 +294,17 @@ def against_shuffled(
     if x.ndim != 2 or len(x) < 2: raise ValueError(f"x must be a table of at least two rows, (N, F); got the shape {x.shape}")
     mixed = np.stack([rng.permutation(column) for column in x.T], 1)
     return auroc(np.repeat([0, 1], len(x)), score(np.concatenate([x, mixed])))
+
+# %% ../nbs/core/40_evaluation.ipynb #5fdbf690
+def splice(
+    x,          # Signals (N, ..., L)
+    at:int=140, # Where they are cut; of our beats the R peak
+    seed:int=0, # Of the permutation
+) -> np.ndarray: # The shape of x
+    "The part of each signal before the cut, and the part of another after it"
+    if not 0 < at < x.shape[-1]: raise ValueError(f"the cut must lie inside of the signals, between 0 and {x.shape[-1]}; got {at}")
+    other = np.random.default_rng(seed).permutation(len(x))
+    return np.concatenate([x[..., :at], x[other][..., at:]], -1)
 
 # %% ../nbs/core/40_evaluation.ipynb #2224a3c2
 def as_good_as_best(

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ganad.benchmark import PROTOCOLS, SETTINGS, benchmark, load_part, make_dirty, make_method, paired, read_cells
+from ganad.benchmark import PROTOCOLS, SETTINGS, benchmark, load_part, make_dirty, make_method, paired, read_cells, read_table
 from ganad.commands import bench_main
 
 SMALL = dict(rows=300, test_rows=400)
@@ -33,6 +33,15 @@ def test_a_finished_cell_is_never_computed_twice(tmp_path):
     table = benchmark(['pca', 'isolation forest'], 'P1', (0, 1), file, **SMALL)
     assert set(before.splitlines()) < set(file.read_text().splitlines())       # times and all
     pd.testing.assert_frame_equal(figures(table), figures(benchmark(['pca', 'isolation forest'], 'P1', (0, 1), **SMALL)))
+
+
+def test_what_is_stored_is_read_as_a_table(tmp_path):
+    file = tmp_path/'cells.jsonl'
+    made = benchmark(['pca', 'isolation forest'], 'P1', (0,), file, **SMALL)
+    read = read_table(file)
+    key = ['method', 'metric']
+    pd.testing.assert_frame_equal(read.sort_values(key, ignore_index=True), made.sort_values(key, ignore_index=True), check_dtype=False)
+    assert not len(read_table(tmp_path/'nothing.jsonl'))
 
 
 def test_a_killed_run_goes_on_and_gives_the_same_table(tmp_path):

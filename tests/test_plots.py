@@ -105,6 +105,24 @@ def test_timeline_of_a_day_and_of_nothing():
     drawn(plots.plot_timeline([], []))
     with pytest.raises(ValueError, match='one length'): plots.plot_timeline([1], [1, 2])
 
+def test_a_sequence_has_a_picture_for_each_value():
+    seen = []
+    fig = plots.plot_sequence(lambda value, ax: (seen.append(value), ax.plot([0, value])), (1, 2, 3), 'rising')
+    assert seen == [1, 2, 3] and len(fig.axes) == 3 and fig.get_suptitle() == 'rising'
+    assert len({ax.get_ylim() for ax in fig.axes}) == 1
+    drawn(fig.axes[0])
+
+def test_a_slider_is_shown_in_a_live_notebook_only(monkeypatch):
+    widgets = pytest.importorskip('ipywidgets')
+    import IPython
+    shown = []
+    monkeypatch.setattr(widgets, 'interact', lambda draw, value: shown.append([v for _, v in value.options]))
+    plots.slider(lambda value, ax: None, (1, 2, 3), 'value')
+    assert not shown
+    monkeypatch.setattr(IPython, 'get_ipython', lambda: type('Shell', (), dict(kernel=object())))
+    plots.slider(lambda value, ax: None, (1, 2, 3), 'value')
+    assert shown == [[1, 2, 3]]
+
 def test_style_holds_within_a_block_or_from_here_on():
     before = plt.rcParams['axes.spines.top']
     with plots.use_style(): assert plt.rcParams['axes.spines.top'] is False

@@ -91,7 +91,7 @@ def test_no_tensor_of_a_method_is_left_on_the_cpu(name, shape):
     for player in detector._players(networks):
         assert take_turn(player, torch.randn(4, *shape, device='meta')).device.type == 'meta'
     networks.eval()
-    detector.networks_, detector.longest_ = networks, 0.       # what RSRAE learns besides: the length of the longest training sample
+    detector.networks_ = networks
     if hasattr(detector, '_score'): assert detector._score(torch.randn(4, *shape, device='meta')).shape == (4,)   # a search: test_reconstruction
 
 
