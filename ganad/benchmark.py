@@ -178,13 +178,13 @@ YARDSTICKS = ('pca', 'knn', 'isolation forest', 'one-class SVM', 'ECOD')
 SETTINGS = {
     'beats': {
         'autoencoder': dict(latent=16, epochs=100, batch_size=128),
-        'anogan': dict(latent=16, epochs=20, batch_size=128), 'fanogan': dict(latent=16, epochs=80, batch_size=128),
+        'anogan': dict(latent=16, epochs=20, batch_size=128), 'fanogan': dict(latent=16, epochs=80, encoder_epochs=40, batch_size=128),
         'efficientgan': dict(latent=16, noise=.1, penalty=.1, epochs=20, batch_size=128, patience=20, lr=1e-3),
         'alad': dict(latent=16, width=64, batch_size=128, epochs=8, lr=1e-3, spectral='critics', noise=.1),
         'ganomaly': dict(latent=64, width=48, epochs=30, batch_size=512, lr=3e-3, patience=30),
         'beatgan': dict(latent=64, noise=.2, width=128, epochs=40, batch_size=128, lr=1e-3, critic_every=4),
         'vae': dict(latent=16, beta=1e-5, epochs=30, batch_size=256), 'vaegan': dict(latent=16, beta=1e-5, epochs=12, batch_size=256),
-        'rsrae': dict(alternating=False, latent=10, width=64, norm=True, cycle=True, lr=.01, epochs=15, batch_size=256),
+        'rsrae': dict(alternating=False, latent=64, features=256, width=128, noise=.2, unit=False, score_kind='distance', epochs=40, batch_size=128),
         'one-class SVM': dict(rows=5000)},
     'kdd': {
         'autoencoder': dict(batch_size=256, epochs=6),
