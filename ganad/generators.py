@@ -50,7 +50,7 @@ class DCGAN(AnoGAN):
                          seed, device, precision, contamination, standardize)
 
 
-# %% ../nbs/practice/18_generators.ipynb #df213977
+# %% ../nbs/practice/18_generators.ipynb #146479f4
 def _build(self, shape):
     sizes = dict(width=self.width, most=self.most, dense=bool(self.dense), norm=True)
     networks = dict(generator=make_decoder(shape, self._latent(shape), slope=0., **sizes), critic=make_critic(shape, features=self.features, slope=.2, **sizes))
@@ -67,22 +67,17 @@ def as_series(shape):
     return (shape[0], shape[1]) if len(shape) == 2 else (shape[0]*shape[2], shape[1])
 
 class LSTMGenerator(nn.Module):
-    "A latent vector, from which the network starts and which it hears at each step with a clock, becomes a series"
-    def __init__(self, shape, latent, units, patch, clock=5):
+    "A latent vector, heard at each step, becomes a series"
+    def __init__(self, shape, latent, units, patch):
         super().__init__()
         self.shape, (self.channels, self.length), self.patch = tuple(shape), as_series(shape), min(patch, as_series(shape)[1])
-        self.start, self.heard, self.clock = nn.Linear(latent, 2*units), nn.Linear(latent, units), clock
-        self.lstm, self.out = nn.LSTM(units + 2*clock, units, batch_first=True), nn.Linear(units, self.channels*self.patch)
+        self.heard, self.lstm, self.out = nn.Linear(latent, units), nn.LSTM(units, units, batch_first=True), nn.Linear(units, self.channels*self.patch)
     def forward(self, z):
-        steps, start = math.ceil(self.length/self.patch), self.start(z).tanh().chunk(2, 1)
-        angle = torch.arange(steps, dtype=z.dtype, device=z.device)[:, None]*math.pi/2.**torch.arange(1, self.clock + 1, device=z.device)
-        time = torch.cat([angle.sin(), angle.cos()], 1).expand(len(z), -1, -1)
-        heard = torch.cat([self.heard(z).tanh()[:, None].expand(-1, steps, -1), time], 2)
-        with torch.backends.cudnn.flags(enabled=self.training): states, _ = self.lstm(heard, tuple(s.contiguous()[None] for s in start))
+        steps = math.ceil(self.length/self.patch)
+        with torch.backends.cudnn.flags(enabled=self.training): states, _ = self.lstm(self.heard(z).tanh()[:, None].expand(-1, steps, -1))
         x = self.out(states).unflatten(2, (self.channels, self.patch)).transpose(1, 2).flatten(2)[..., :self.length]
         if len(self.shape) == 3: x = x.unflatten(1, (self.shape[0], self.shape[2])).transpose(2, 3)
         return x.reshape(-1, *self.shape) if len(self.shape) == 1 else x.tanh().reshape(-1, *self.shape)
-
 
 # %% ../nbs/practice/18_generators.ipynb #ef2a5011
 class LSTMCritic(nn.Module):
@@ -132,7 +127,7 @@ class LSTMGAN(AnoGAN):
         del self.most, self.dense
 
 
-# %% ../nbs/practice/18_generators.ipynb #b3100450
+# %% ../nbs/practice/18_generators.ipynb #e4fada91
 def _build(self, shape):
     if self.patch < 1: raise ValueError(f"patch must be at least 1, got {self.patch}")
     return dict(generator=LSTMGenerator(shape, self._latent(shape), self.width, self.patch),
