@@ -9,9 +9,9 @@ __all__ = ['Name', 'KINDS', 'OURS', 'DATA_SETS', 'MIGRATIONS', 'SPOILED', 'Secti
            'Training', 'Tracking', 'Evaluation', 'Experiment', 'Source', 'Reconstruction', 'Score', 'Detection',
            'Inverse', 'ConfigError', 'default_params', 'data_set_names', 'component', 'check_config', 'migrated',
            'parse_config', 'read_config', 'as_tree', 'to_yaml', 'write_config', 'Samples', 'DataSet', 'Sine',
-           'MitbihBeats', 'MitbihBeatgan', 'WfdbBeats', 'TableFile', 'SeriesFile', 'resampled', 'limited',
-           'prepared_file', 'prepare', 'Scaler', 'transform', 'make_splits', 'set_key', 'parse_value', 'default_config',
-           'load_plugins']
+           'MitbihBeats', 'MitbihBeatgan', 'KddCup99', 'Arrhythmia', 'WfdbBeats', 'TableFile', 'SeriesFile',
+           'resampled', 'limited', 'prepared_file', 'prepare', 'Scaler', 'transform', 'make_splits', 'set_key',
+           'parse_value', 'default_config', 'load_plugins']
 
 # %% ../nbs/practice/15_experiment.ipynb #4647175f
 import functools, hashlib, importlib, importlib.util, inspect, json, re, sys
@@ -27,7 +27,7 @@ from fastcore.docments import docments
 from pydantic import ConfigDict, StringConstraints, TypeAdapter, ValidationError
 from typing_extensions import Required, TypedDict
 
-from .settings import by_budget, settings, unknown, whole_file
+from .settings import by_budget, data_folder, settings, unknown, whole_file
 
 # %% ../nbs/practice/15_experiment.ipynb #1d7e5ce9
 class Section:
@@ -90,7 +90,7 @@ class Training(Section):
 
 @dataclass(kw_only=True)
 class Tracking(Section):
-    tracker:Literal['none', 'wandb', 'mlflow']='none' # Beside the run's own files, and TensorBoard's where it is installed
+    tracker:Literal['none', 'wandb', 'mlflow']='none' # Beside the run's own files and TensorBoard's
 
 @dataclass(kw_only=True)
 class Evaluation(Section):
@@ -484,6 +484,50 @@ class MitbihBeatgan(MitbihBeats):
 
 DATA_SETS |= dict(mitbih_beats=MitbihBeats, mitbih_beatgan=MitbihBeatgan)
 
+# %% ../nbs/practice/15_experiment.ipynb #babca639
+class KddCup99(DataSet):
+    "KDD Cup 1999, 10 percent, in the split of the papers: trained on attacks, normal traffic is the anomaly"
+    settings = {'split.by': 'given', 'split.folds': 1}
+    def __init__(self,
+        seed:int=0, # Of the split
+        duplicates:bool=True, # Keep rows that are repeated?
+        stand_in:bool=False, # Simulated rows where no data folder is named and there is no network?
+    ): self.seed, self.duplicates, self.stand_in = seed, duplicates, stand_in
+
+    def load(self):
+        from ganad.data.tables import protocol_kdd
+        return _two_parts(*protocol_kdd(self.seed, None, self.duplicates, self.stand_in))
+
+    def source(self):
+        from ganad.data.tables import KDD_SHA256, standing_in
+        return 'simulated' if self.stand_in and standing_in() else KDD_SHA256
+
+
+# %% ../nbs/practice/15_experiment.ipynb #24f6e2ce
+class Arrhythmia(DataSet):
+    "Arrhythmia as in ODDS, 452 patients by 274 numbers, in the split of the papers"
+    settings = {'split.by': 'given', 'split.folds': 1}
+    def __init__(self,
+        seed:int=0, # Of the split
+        stand_in:bool=False, # Simulated rows where no data folder is named and there is no network?
+    ): self.seed, self.stand_in = seed, stand_in
+
+    def load(self):
+        from ganad.data.tables import protocol_arrhythmia
+        return _two_parts(*protocol_arrhythmia(self.seed, stand_in=self.stand_in))
+
+    def source(self):
+        file = data_folder('arrhythmia')/'arrhythmia.mat'
+        return _stamp(file) if file.is_file() else ''
+
+def _two_parts(*tables):
+    "Tables of training and test rows as one set"
+    whole = {k: np.concatenate([getattr(t, k) for t in tables]) for k in ('x', 'y', 'label')}
+    return Samples(whole['x'], whole['y'], dict(label=whole['label'], part=np.repeat(['train', 'test'], [len(t) for t in tables])))
+
+DATA_SETS |= dict(kddcup99=KddCup99, arrhythmia=Arrhythmia)
+
+
 # %% ../nbs/practice/15_experiment.ipynb #7024bb65
 class WfdbBeats(DataSet):
     "The annotated beats of a database of WFDB records, labelled by EC57"
@@ -573,17 +617,8 @@ class SeriesFile(DataSet):
         fs:float=0., # Samples a second; 0: not known
     ): self.file, self.label, self.labels, self.normal, self.window, self.step, self.stretches, self.fs = file, label, labels, normal, window, step, stretches, fs
 
-    def _read(self):
-        if not self.file.endswith('.npy'):
-            frame = _read_table(self.file)
-            y = np.zeros(len(frame), np.int8) if self.label is None else _abnormal(frame, self.label, self.normal)
-            return frame.drop(columns=filter(None, [self.label])).to_numpy(np.float32), y
-        read = lambda file: np.load(file, allow_pickle=False)
-        try: x = read(self.file); return x, np.zeros(len(x), np.int8) if self.labels is None else read(self.labels).ravel()
-        except (ValueError, OSError) as e: raise ValueError(f"{Path(self.file).name} or its labels cannot be read: {e}") from None
-
     def load(self):
-        x, y = self._read()
+        x, y = _read_series(self.file, self.label, self.labels, self.normal)
         if self.window is None: return Samples(x[:, None] if x.ndim == 2 else x, y, fs=self.fs)
         x, step = (x[:, None] if x.ndim == 1 else x), self.step or self.window
         if x.ndim != 2 or not 1 < self.window <= len(x) or step < 1: raise ConfigError(f"data.params: window {self.window} and step {step} do not fit a series of shape {x.shape}")
@@ -595,6 +630,19 @@ class SeriesFile(DataSet):
     def source(self): return _stamp(*(f for f in (self.file, self.labels) if f and Path(f).is_file()))
 
 DATA_SETS |= dict(wfdb=WfdbBeats, table=TableFile, series=SeriesFile)
+
+
+# %% ../nbs/practice/15_experiment.ipynb #865f68b6
+def _read_series(file, label, labels, normal):
+    "Numbers of a CSV or NPY file, and what each row is"
+    if not file.endswith('.npy'):
+        frame = _read_table(file)
+        y = np.zeros(len(frame), np.int8) if label is None else _abnormal(frame, label, normal)
+        return frame.drop(columns=filter(None, [label])).to_numpy(np.float32), y
+    read = lambda file: np.load(file, allow_pickle=False)
+    try: x = read(file); return x, np.zeros(len(x), np.int8) if labels is None else read(labels).ravel()
+    except (ValueError, OSError) as e: raise ValueError(f"{Path(file).name} or its labels cannot be read: {e}") from None
+
 
 # %% ../nbs/practice/15_experiment.ipynb #7cf7bcd5
 def resampled(

@@ -49,12 +49,16 @@ class DCGAN(AnoGAN):
         super().__init__(latent, width, most, features, dense, penalty, average, epochs, batch_size, lr, feature_weight, steps, search_lr, draws, calibration,
                          seed, device, precision, contamination, standardize)
 
-    blocks = {1: 64, 2: 32, 3: 32}
-    def _build(self, shape):
-        sizes = dict(width=self.width, most=self.most, dense=bool(self.dense), norm=True)
-        networks = dict(generator=make_decoder(shape, self._latent(shape), slope=0., **sizes), critic=make_critic(shape, features=self.features, slope=.2, **sizes))
-        for network in networks.values(): network.apply(init_dcgan)
-        return networks
+
+# %% ../nbs/practice/18_generators.ipynb #146479f4
+def _build(self, shape):
+    sizes = dict(width=self.width, most=self.most, dense=bool(self.dense), norm=True)
+    networks = dict(generator=make_decoder(shape, self._latent(shape), slope=0., **sizes), critic=make_critic(shape, features=self.features, slope=.2, **sizes))
+    for network in networks.values(): network.apply(init_dcgan)
+    return networks
+
+DCGAN._build, DCGAN.blocks = _build, {1: 64, 2: 32, 3: 32}
+
 
 # %% ../nbs/practice/18_generators.ipynb #bf2de01f
 def as_series(shape):
@@ -122,11 +126,15 @@ class LSTMGAN(AnoGAN):
         self.patch = patch
         del self.most, self.dense
 
-    blocks = {1: 64, 2: 32, 3: 32}
-    def _build(self, shape):
-        if self.patch < 1: raise ValueError(f"patch must be at least 1, got {self.patch}")
-        return dict(generator=LSTMGenerator(shape, self._latent(shape), self.width, self.patch),
-                    critic=LSTMCritic(shape, self.width, self.features, self.patch, twice=bool(self.penalty)))
+
+# %% ../nbs/practice/18_generators.ipynb #e4fada91
+def _build(self, shape):
+    if self.patch < 1: raise ValueError(f"patch must be at least 1, got {self.patch}")
+    return dict(generator=LSTMGenerator(shape, self._latent(shape), self.width, self.patch),
+                critic=LSTMCritic(shape, self.width, self.features, self.patch, twice=bool(self.penalty)))
+
+LSTMGAN._build, LSTMGAN.blocks = _build, {1: 64, 2: 32, 3: 32}
+
 
 # %% ../nbs/practice/18_generators.ipynb #ef5dcc91
 def made_samples(

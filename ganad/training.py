@@ -269,7 +269,7 @@ def train(
     averages=(), # `WeightAverage`s to keep
     callbacks=(), # Functions of (epoch, history); a dict they return joins the row, True ends the training
     checkpoint=None, # Folder in which to keep the state; a run found there is continued
-    every:float=60., # Seconds between checkpoints within an epoch; 0: after each step
+    every:float=60., # Seconds between checkpoints, within an epoch; at its end they come sooner if they cost little; 0: after each step
     progress:bool=True, # Show a progress bar?
 ) -> History: # A row an epoch
     "Players take turns on batches of `x`; Ctrl-C ends the training and keeps the networks as they are"
@@ -292,7 +292,7 @@ def train(
 
 # %% ../nbs/core/20_training.ipynb #6286bf27
 def _loop(players, x, epochs, batch_size, seed, averages, callbacks, rank, count, parts, place, keep, every, progress):
-    batches, order, saved = len(x[0]) // batch_size, None, time.monotonic()
+    batches, order, saved, cost = len(x[0]) // batch_size, None, time.monotonic(), 0.
     steps, started = epochs * batches, saved - place['seconds']
     losses = {name: [torch.tensor(v, device=x[0].device) for v in values] for name, values in place['losses'].items()}
     history = History(place['rows'], interrupted=place['stopped'])
@@ -311,9 +311,11 @@ def _loop(players, x, epochs, batch_size, seed, averages, callbacks, rank, count
             bar.update()
             now, last = time.monotonic(), b == batches - 1
             if last: history.interrupted = _close_epoch(dict(epoch=epoch + 1, steps=step + 1, seconds=round(now - started, 3)), losses, history, callbacks)
-            if keep and rank == 0 and (last or now - saved >= every):
+            done = history.interrupted or step + 1 == steps
+            if keep and rank == 0 and (done or now - saved >= (min(every, max(1., 50*cost)) if last else every)):
                 _save_checkpoint(*keep, dict(step=step + 1, losses={k: [l.item() for l in v] for k, v in losses.items()}, rows=history.rows, seconds=now - started, stopped=history.interrupted))
-                saved = now
+                saved = time.monotonic()
+                cost = saved - now
             if history.interrupted: break
     except KeyboardInterrupt:
         history.interrupted = True

@@ -6,18 +6,20 @@ Docs: https://ganad.github.io/ganad/practice/workflow.html.md"""
 
 # %% auto #0
 __all__ = ['TRACKERS', 'TOLD', 'PARTS', 'CHUNK', 'RunError', 'write_json', 'read_json', 'Run', 'run_folder', 'versions',
-           'open_run', 'find_run', 'samples_digest', 'build', 'figures', 'Told', 'summary', 'run_training', 'closing',
-           'pictures', 'reconstructor_for', 'score_parts', 'combined', 'run_detection', 'run_inverse', 'plan',
-           'write_new', 'follow_up']
+           'open_run', 'find_run', 'samples_digest', 'alone', 'build', 'figures', 'Told', 'summary', 'run_training',
+           'closing', 'pictures', 'reconstructor_for', 'score_parts', 'combined', 'run_detection', 'run_inverse',
+           'plan', 'write_new', 'follow_up']
 
 # %% ../nbs/practice/20_workflow.ipynb #ae65d5e9
 import hashlib, importlib.util, json, os, re, shutil, socket, sys, time
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
+from filelock import FileLock, Timeout
 from joblib import Parallel, delayed
 from torch import nn
 
@@ -117,6 +119,8 @@ def open_run(
     pairs = {int(name.split('/')[0]): tuple(tensors[f"{name.split('/')[0]}/{side}"].numpy() for side in ('train', 'test')) for name in sorted(tensors)}
     return Run(folder, config, pairs, info['data'])
 
+
+# %% ../nbs/practice/20_workflow.ipynb #649756e3
 def find_run(
     entity:str, project:str, # As in a configuration
     source:Source, # Which run, and which version of it
@@ -175,6 +179,26 @@ def _wait(device):
 def _say(line):
     if _first(): print(line, flush=True)
 
+# %% ../nbs/practice/20_workflow.ipynb #cf605061
+@contextmanager
+def alone(
+    config, # Of any kind
+):
+    "Keeps other processes out of a run until the block ends, or the process does"
+    if not _first(): yield; return
+    folder = run_folder(config)
+    folder.mkdir(parents=True, exist_ok=True)
+    lock, who = FileLock(folder/'.lock'), folder/'.process'
+    try: lock.acquire(timeout=0)
+    except Timeout:
+        number = who.read_text().strip() if who.is_file() else ''
+        raise RunError(f"another process{number and f', {number},'} is at work on {config.entity}/{config.project}/{config.run}; wait until it has ended, or give this run another name") from None
+    try:
+        who.write_text(f'{os.getpid()}\n')
+        yield
+    finally: lock.release()
+
+
 # %% ../nbs/practice/20_workflow.ipynb #19f8e6f7
 def build(
     config:Experiment,
@@ -217,6 +241,8 @@ def _by_hand(detector, folder):
     if not hasattr(detector, 'history_') or not detector.history_.interrupted: return False
     return not any(read_tensors(file)[1]['place']['stopped'] for file in (folder/'checkpoint').rglob('checkpoint.safetensors'))
 
+
+# %% ../nbs/practice/20_workflow.ipynb #382bb5e1
 def _store_fold(run, k, detector, scaler, x, y):
     "Writes model, scaler, scores, samples and history of a fold, and its figures last"
     folder, config = run.fold(k), run.config
@@ -238,13 +264,14 @@ def _reachable(host, port=443):
     return True
 
 def _wandb(run):
+    import wandb
     from accelerate.tracking import WandBTracker
-    if 'WANDB_MODE' not in os.environ and not _reachable('api.wandb.ai'): os.environ['WANDB_MODE'] = 'offline'
-    return WandBTracker(run.config.project, name=run.config.run, dir=str(run.folder/'tracking'))
+    offline = 'WANDB_MODE' not in os.environ and (not wandb.api.api_key or not _reachable('api.wandb.ai'))     # without a key it would ask for one
+    return WandBTracker(run.config.project, name=run.config.run, dir=str(run.folder/'tracking'), **(dict(mode='offline') if offline else {}))
 
 def _mlflow(run):
     from accelerate.tracking import MLflowTracker
-    for key, value in dict(MAX_RETRIES='1', TIMEOUT='5').items(): os.environ.setdefault(f'MLFLOW_HTTP_REQUEST_{key}', value)
+    for key, value in dict(HTTP_REQUEST_MAX_RETRIES='1', HTTP_REQUEST_TIMEOUT='5', TRACKING_URI=f"sqlite:///{settings().runs/'mlflow.db'}").items(): os.environ.setdefault(f'MLFLOW_{key}', value)
     return MLflowTracker(f'{run.config.entity}.{run.config.project}', run_name=run.config.run)
 
 def _tensorboard(run):
@@ -264,6 +291,8 @@ class Told:
         for name in wanted if _first() else (): self._try(name, lambda: self._start(name, run))
 
     def _start(self, name, run):
+        from accelerate import PartialState
+        PartialState()      # Accelerate's trackers ask it which process this is
         (run.folder/'tracking').mkdir(exist_ok=True)
         self.trackers[name] = tracker = TRACKERS[name](run)
         if hasattr(tracker, 'start'): tracker.start()
@@ -314,6 +343,8 @@ def summary(
     spread = frame.std() if len(frame) > 1 else frame.mean()*0
     return dict(folds={str(k): v for k, v in rows.items()}, mean={k: float(v) for k, v in frame.mean().items()}, sd={k: float(v) for k, v in spread.items()})
 
+
+# %% ../nbs/practice/20_workflow.ipynb #28be25bd
 def run_training(
     config:Experiment,
     progress:bool=False, # Show bars?
@@ -321,13 +352,22 @@ def run_training(
     "Splits, trains each fold, stores; goes on where it was stopped"
     _check_tracker(config)
     _wait(config.training.device)
-    if _first(): prepare(config)
-    _wait(config.training.device)
-    samples = prepare(config)
-    if _first(): run = _version_for(config, make_splits(samples, config.split, config.seed), samples_digest(samples))
-    _wait(config.training.device)
-    if not _first(): run = _version_for(config, None, samples_digest(samples))
-    _say(f"{'/'.join(run.folder.parts[-4:])}: {samples}")
+    with alone(config):
+        if _first(): prepare(config)
+        _wait(config.training.device)
+        samples = prepare(config)
+        if _first(): run = _version_for(config, make_splits(samples, config.split, config.seed), samples_digest(samples))
+        _wait(config.training.device)
+        if not _first(): run = _version_for(config, None, samples_digest(samples))
+        _say(f"{'/'.join(run.folder.parts[-4:])}: {samples}")
+        _train_folds(run, samples, progress)
+        _wait(config.training.device)
+    return run
+
+
+# %% ../nbs/practice/20_workflow.ipynb #4f700e20
+def _train_folds(run, samples, progress):
+    "Each fold that has no figures yet, and then their summary"
     rows, told = {}, None if run.done else Told(run)
     for k in run.splits:
         file = run.fold(k)/'metrics.json'
@@ -339,11 +379,10 @@ def run_training(
         _say(f"fold {k}: {_told(found)}")
     if told: told.close()
     if _first() and not run.done: write_json(run.folder/'metrics.json', summary(rows))
-    _wait(config.training.device)
-    return run
 
 TOLD = dict(auroc='AUROC', ap='AP', f_beta='F-beta', mcc='MCC', error_normal='error of normal rows', error_anomalous='of anomalous ones')
 def _told(found): return ', '.join(f'{name} {found[key]:.3f}' for key, name in TOLD.items() if key in found)
+
 
 # %% ../nbs/practice/20_workflow.ipynb #17fa1854
 def closing(
@@ -450,6 +489,8 @@ def _feature_distance(detector, x, x_hat):
     both = lambda rows: (critic.features(rows[:, 0]) - critic.features(rows[:, 1])).abs().mean(1)
     with torch.no_grad(), frozen(critic): return in_blocks(both, detector._placed(torch.stack([x, x_hat], 1)), detector.blocks[x.dim() - 1]).double().cpu().numpy()
 
+
+# %% ../nbs/practice/20_workflow.ipynb #a3fe2bc4
 def score_parts(
     detector, # Fitted
     x, # Scaled samples
@@ -507,6 +548,24 @@ def _detect_fold(run, source, samples, k):
     write_json(run.fold(k)/'metrics.json', found)
     return found
 
+# %% ../nbs/practice/20_workflow.ipynb #a0ac6a29
+def _samples_of(source):
+    "The samples that a training used; raises if they are no longer the same"
+    samples = prepare(source.config)
+    if samples_digest(samples) != source.data: raise RunError(f"the data of {_short(source.folder)} have changed since it was trained; its splits do not fit them")
+    return samples
+
+def _fold_by_fold(run, work):
+    "Does the folds that have no figures yet, and sums up"
+    rows = {}
+    for k in run.splits:
+        file = run.fold(k)/'metrics.json'
+        rows[k] = read_json(file) if file.is_file() else work(k)
+        _say(f"fold {k}: {_told(rows[k])}")
+    if not run.done: write_json(run.folder/'metrics.json', summary(rows))
+    return run
+
+
 # %% ../nbs/practice/20_workflow.ipynb #e293a414
 def run_detection(
     config:Detection,
@@ -517,20 +576,10 @@ def run_detection(
     if way := config.reconstruction.mapping:
         config = replace(config, reconstruction=replace(config.reconstruction, mapping=replace(way, version=find_run(config.entity, config.project, way, 'inverse').version)))
     samples = _samples_of(source)
-    run = _version_for(config, source.splits, source.data)
-    rows = {}
-    for k in run.splits:
-        file = run.fold(k)/'metrics.json'
-        rows[k] = read_json(file) if file.is_file() else _detect_fold(run, source, samples, k)
-        _say(f"fold {k}: {_told(rows[k])}")
-    if not run.done: write_json(run.folder/'metrics.json', summary(rows))
-    return run
+    with alone(config):
+        run = _version_for(config, source.splits, source.data)
+        return _fold_by_fold(run, lambda k: _detect_fold(run, source, samples, k))
 
-def _samples_of(source):
-    "The samples that a training used; raises if they are no longer the same"
-    samples = prepare(source.config)
-    if samples_digest(samples) != source.data: raise RunError(f"the data of {_short(source.folder)} have changed since it was trained; its splits do not fit them")
-    return samples
 
 # %% ../nbs/practice/20_workflow.ipynb #865df4be
 def _invert_fold(run, source, samples, k, progress):
@@ -560,14 +609,10 @@ def run_inverse(
     source = find_run(config.entity, config.project, config.source)
     config = replace(config, source=replace(config.source, version=source.version))
     samples = _samples_of(source)
-    run = _version_for(config, source.splits, source.data)
-    rows = {}
-    for k in run.splits:
-        file = run.fold(k)/'metrics.json'
-        rows[k] = read_json(file) if file.is_file() else _invert_fold(run, source, samples, k, progress)
-        _say(f"fold {k}: {_told(rows[k])}")
-    if not run.done: write_json(run.folder/'metrics.json', summary(rows))
-    return run
+    with alone(config):
+        run = _version_for(config, source.splits, source.data)
+        return _fold_by_fold(run, lambda k: _invert_fold(run, source, samples, k, progress))
+
 
 # %% ../nbs/practice/20_workflow.ipynb #13504b05
 def plan(

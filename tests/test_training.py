@@ -424,7 +424,7 @@ def run(folder, name, batch, seed=1):
     average = WeightAverage(net, .9)
     def cut(epoch, history):
         if folder and epoch == 2 and seed is None: raise InterruptedError
-    train(players, x, epochs=4, batch_size=batch, seed=3, device='cpu', precision='float32', averages=[average], callbacks=[cut], checkpoint=folder, progress=False)
+    train(players, x, epochs=4, batch_size=batch, seed=3, device='cpu', precision='float32', averages=[average], callbacks=[cut], checkpoint=folder, every=0, progress=False)
     weights = torch.cat([p.detach().flatten() for m in (net, other, average) for p in m.parameters()])
     torch.save(weights, f'{sys.argv[1]}/{name}{rank}.pt')
 

@@ -1,5 +1,5 @@
 "Experiments: configurations are refused by name and line, stages go on where they were killed, a detection sees no training row, nothing read from a run executes"
-import json, os, random, re, subprocess, sys
+import json, os, random, re, subprocess, sys, time
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -19,6 +19,8 @@ def small(model='vaegan', run='first', **changes):
     changes = {**SMALL, **{k.replace('__', '.'): v for k, v in changes.items()}}
     changes = {k: v for k, v in changes.items() if k not in epochs}
     return default_config('sine', model, 'me', 'test', run, changes)
+
+CACHE = os.environ.get('GANAD_CACHE')       # prepared beats serve all tests
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
@@ -250,18 +252,50 @@ def test_series_from_a_file(here):
     np.save('object.npy', np.array([{}]), allow_pickle=True)
     with pytest.raises(ValueError, match='object.npy'): get(file='object.npy')
 
-def test_any_wfdb_database(here):
+def _three_records(folder):
     import wfdb
     from ganad.data.ecg import simulated_record
-    (here/'mine').mkdir()
+    folder.mkdir()
     for name in ('101', '106', '108'):
         sim = simulated_record(name, seconds=30)
-        wfdb.wrsamp(name, fs=360, units=['mV'], sig_name=['MLII'], p_signal=sim.signal.astype(float), fmt=['16'], write_dir='mine')
-        wfdb.wrann(name, 'atr', sim.sample, symbol=list(sim.symbol), fs=360, write_dir='mine')
-    (here/'mine/RECORDS').write_text('101\n106\n108\n')
+        wfdb.wrsamp(name, fs=360, units=['mV'], sig_name=['MLII'], p_signal=sim.signal.astype(float), fmt=['16'], write_dir=str(folder))
+        wfdb.wrann(name, 'atr', sim.sample, symbol=list(sim.symbol), fs=360, write_dir=str(folder))
+    (folder/'RECORDS').write_text('101\n106\n108\n')
+
+def test_any_wfdb_database(here):
+    _three_records(here/'mine')
     got = prepare(default_config('wfdb', 'pca', changes={'data.params.database': 'mine'}))
     assert got.x.shape[1:] == (1, 320) and set(got.about['subject']) == {'101', '106', '108'} and 0 < got.y.mean() < .5
     with pytest.raises(ConfigError, match='no folder'): prepare(default_config('wfdb', 'pca', changes={'data.params.database': './theirs'}))
+
+def test_tables_of_the_papers_bring_their_split(here):
+    "Without a data folder and a network they are simulated; here by name, whatever there is"
+    for name, sides, changes in (('kddcup99', {'train', 'test'}, {'data.limit': 1500}), ('arrhythmia', {'train', 'test'}, {'data.limit': None})):
+        config = default_config(name, 'pca', changes={'data.params.stand_in': True, **changes})
+        assert config.split.by == 'given' and config.split.folds == 1
+        got = prepare(config)
+        (train, test), = make_splits(got, config.split, 0).values()
+        assert set(got.about['part']) == sides and got.x.ndim == 2 and (got.y[train] == 0).all() and .05 < got.y[test].mean() < .3
+        run = run_training(config)
+        assert run.done and np.isfinite(run.metrics['mean']['auroc'])
+
+def test_arrhythmia_with_its_anomalies_left_in(here):
+    config = default_config('arrhythmia', 'pca', changes={'data.params.stand_in': True, 'split.contamination': .1, 'data.limit': None})
+    got = prepare(config)
+    (train, test), = make_splits(got, config.split, 0).values()
+    assert abs(got.y[train].mean() - .1) < .01 and len(got) == 452
+
+def test_kddcup99_as_published(here, monkeypatch):
+    from ganad.data.tables import protocol_kdd
+    from ganad.settings import data_named
+    if not data_named(): pytest.skip('kddcup99: no data folder is named')
+    if CACHE: monkeypatch.setenv('GANAD_CACHE', CACHE)
+    else: monkeypatch.delenv('GANAD_CACHE')
+    got = experiment.KddCup99(seed=3).load()
+    train, test = protocol_kdd(3)
+    assert len(got) == len(train) + len(test) and got.x.shape[1] == 121 and abs(got.y[got.about['part'] == 'test'].mean() - .2) < 1e-4
+    assert not got.y[got.about['part'] == 'train'].any() and np.array_equal(got.x[:100], train.x[:100])
+    assert set(got.about['label'][got.y == 1]) == {'normal.'}
 
 @pytest.mark.parametrize('made, words', [
     (Samples(np.zeros((4,)), np.zeros(4)), 'shape'), (Samples(np.zeros((4, 2)), np.zeros(3)), '4 samples'), (Samples(np.full((4, 2), np.nan), np.zeros(4)), 'NaN'),
@@ -421,6 +455,48 @@ def test_ctrl_c_and_gone_on(here, monkeypatch, capsys):
     assert command('train') == 0
     assert find_run('me', 'test', Source(run='first')).metrics == through.metrics
 
+HOLD = '''
+import sys
+from ganad.experiment import read_config
+from ganad.workflow import alone
+with alone(read_config('config.yml')):
+    print('locked', flush=True)
+    sys.stdin.read()
+'''
+
+def test_two_trainings_of_one_run_are_kept_apart(here, capsys):
+    "The second is told of the first; a killed one leaves no lock"
+    (here/'config.yml').write_text(to_yaml(small('pca')))
+    holder = subprocess.Popen([sys.executable, '-c', HOLD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        assert holder.stdout.readline() == 'locked\n'
+        assert command('train') == 1
+        said = capsys.readouterr().err
+        assert f'another process, {holder.pid}, is at work on me/test/first' in said and 'another name' in said
+        assert not list(here.rglob('v0'))
+        run_training(small('pca', run='other'))
+    finally:
+        holder.kill()
+        holder.wait()
+    assert command('train') == 0 and command('train') == 0
+
+def test_two_commands_at_once(here):
+    "Of two that are started together one trains, and the other is refused or finds all done"
+    (here/'config.yml').write_text(to_yaml(small(model__params__epochs=20, model__params__batch_size=16)))
+    both = [subprocess.Popen([sys.executable, '-c', 'import sys; from ganad.commands import train_main; sys.exit(train_main([]))'], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    ended = [(*p.communicate(timeout=300), p.returncode) for p in both]
+    assert {code for *_, code in ended} <= {0, 1} and 0 in {code for *_, code in ended}, ended
+    for out, err, code in ended: assert (code == 1) == ('is at work on me/test/first' in err), err
+    run = find_run('me', 'test', Source(run='first'))
+    assert run.version == 0 and run.metrics == run_training(small(run='apart', model__params__epochs=20, model__params__batch_size=16)).metrics
+
+def test_other_stages_are_locked_too(own):
+    config = detection()
+    with workflow.alone(config), pytest.raises(RunError, match='is at work on me/test/found'): run_detection(config)
+    way = Inverse(entity='me', project='test', run='way', source=Source(run='first'))
+    with workflow.alone(way), pytest.raises(RunError, match='is at work on me/test/way'): run_inverse(way)
+    assert run_detection(config).done
+
 def test_patience_is_no_interruption(here):
     run = run_training(small('vae', model__params__epochs=60, model__params__patience=1, model__params__lr=.05))
     assert run.done and any(len(read_json(run.fold(k)/'history.json')['rows']) < 60 for k in run.splits)
@@ -451,10 +527,56 @@ def test_a_tracker_that_is_not_installed(here, monkeypatch):
     with pytest.raises(ConfigError, match='pip install wandb'): run_training(small(tracking__tracker='wandb'))
     assert not (here/'runs').exists()
 
-def test_tensorboard(here):
-    pytest.importorskip('tensorboard')
+def test_tensorboard_and_local_files_always(here):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     run = run_training(small())
-    assert list((run.folder/'tracking').rglob('events.out.tfevents*'))
+    assert {p.name for p in (run.folder/'tracking').iterdir()} == {'tensorboard'}
+    told = EventAccumulator(str(run.folder/'tracking/tensorboard')).Reload()
+    for k in run.splits:
+        rows = read_json(run.fold(k)/'history.json')['rows']
+        for name in ('critic', 'decoder'): assert np.allclose([e.value for e in told.Scalars(f'fold{k}/{name}')], [row[name] for row in rows])
+        assert np.isclose(told.Scalars(f'fold{k}/AUROC')[0].value, run.metrics['folds'][str(k)]['auroc'])
+
+def test_wandb_without_a_network(here, monkeypatch, capsys):
+    pytest.importorskip('wandb')
+    monkeypatch.setattr(workflow, '_reachable', lambda *_: False)
+    for name in ('WANDB_MODE', 'WANDB_API_KEY'): monkeypatch.delenv(name, raising=False)
+    run = run_training(small(tracking__tracker='wandb'))
+    assert run.done and list((run.folder/'tracking').rglob('*.wandb')) and 'left out' not in capsys.readouterr().err
+
+def test_mlflow_without_a_network(here, monkeypatch, capsys):
+    mlflow = pytest.importorskip('mlflow')
+    for name in list(os.environ):
+        if name.startswith('MLFLOW'): monkeypatch.delenv(name)
+    for name in ('HTTP_REQUEST_MAX_RETRIES', 'HTTP_REQUEST_TIMEOUT', 'TRACKING_URI'): monkeypatch.setenv(f'MLFLOW_{name}', ''), monkeypatch.delenv(f'MLFLOW_{name}')
+    run = run_training(small(tracking__tracker='mlflow'))
+    assert run.done and (here/'runs/mlflow.db').is_file() and 'left out' not in capsys.readouterr().err
+    found = mlflow.search_runs(experiment_names=['me.test'])
+    assert len(found) == 1 and np.isclose(found['metrics.fold0/AUROC'][0], run.metrics['folds']['0']['auroc'])
+    assert sorted(p.name for p in here.iterdir()) == ['cache', 'runs']
+
+def test_a_tracker_whose_server_is_not_there(here, monkeypatch, capsys):
+    "It is left out at once, and the training is the same"
+    pytest.importorskip('mlflow')
+    monkeypatch.setenv('MLFLOW_TRACKING_URI', 'http://127.0.0.1:9')
+    start = time.monotonic()
+    run = run_training(small(tracking__tracker='mlflow'))
+    assert run.done and 'mlflow is left out' in capsys.readouterr().err and time.monotonic() - start < 120
+
+
+# What it costs
+
+def test_little_is_written_while_a_training_runs(here, monkeypatch):
+    "Not after each epoch, but once a second; the end of a fold is always kept"
+    import ganad.training as training
+    written, save, write = [], training._save_checkpoint, workflow.write_json
+    monkeypatch.setattr(training, '_save_checkpoint', lambda *a: (written.append('checkpoint'), save(*a)))
+    monkeypatch.setattr(workflow, 'write_json', lambda path, value: (written.append(Path(path).name), write(path, value)))
+    monkeypatch.setattr(training.time, 'monotonic', lambda: 0.)
+    run_training(small(model__params__epochs=8))
+    assert written.count('checkpoint') == 2 and written.count('history.json') == 2
+    place = read_tensors(here/'runs/me/test/first/v0/fold1/checkpoint/checkpoint.safetensors')[1]['place']
+    assert len(place['rows']) == 8
 
 
 # Several processes
@@ -478,7 +600,8 @@ def test_a_training_in_two_processes(here):
     assert done.returncode == 0, done.stderr
     assert done.stdout.count('fold 0: AUROC') == 2
     one, two = (here/f'{name}/me/test/first/v0' for name in ('one', 'two'))
-    assert {p.relative_to(one) for p in one.rglob('*')} == {p.relative_to(two) for p in two.rglob('*')}
+    files = lambda folder: {p.relative_to(folder) for p in folder.rglob('*') if p.parent.name != 'tensorboard'}
+    assert files(one) == files(two)
     for k in (0, 1):
         a, b = (read_tensors(folder/f'fold{k}/scores.safetensors')[0] for folder in (one, two))
         assert np.array_equal(a['rows'], b['rows'])
@@ -529,6 +652,22 @@ def test_scores_on_dask(many):
     detector, x = many
     with distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster, distributed.Client(cluster), parallel_config(backend='dask'):
         assert np.array_equal(workflow.score_parts(detector, x, wanted=['model'], jobs=-1)['model'], detector.anomaly_score(x))
+
+def test_scans_on_dask(tmp_path):
+    "Many records, each scanned by whichever worker is free"
+    distributed = pytest.importorskip('distributed')
+    import wfdb
+    from joblib import Parallel, delayed, parallel_config
+    from ganad.data.ecg import simulated_record
+    from ganad.records import scan
+    records = []
+    for name in ('101', '106', '108'):
+        wfdb.wrsamp(name, fs=360, units=['mV'], sig_name=['MLII'], p_signal=simulated_record(name, seconds=30).signal.astype(float), fmt=['16'], write_dir=str(tmp_path))
+        records.append(str(tmp_path/name))
+    alone = [scan(record, progress=False) for record in records]
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster, distributed.Client(cluster), parallel_config(backend='dask'):
+        together = Parallel(-1)(delayed(scan)(record, progress=False) for record in records)
+    for one, other in zip(alone, together): assert len(one) > 20 and np.array_equal(one['sample'], other['sample']) and np.array_equal(one['score'], other['score'])
 
 
 # Damaged files
@@ -584,17 +723,61 @@ def test_the_whole_way(here, capsys):
     found = read_json(here/'runs/me/test/mapped/v0/metrics.json')
     assert f"AUROC {found['mean']['auroc']:.3f}" in said and 'runs/me/test/mapped/v0' in said
 
-def test_the_whole_way_on_mitdb(here, mitdb, monkeypatch, capsys):
-    monkeypatch.delenv('GANAD_CACHE')       # the prepared beats serve all tests
-    changes = {'data.limit': 600, 'split.folds': 2, 'model.params.epochs': 10, 'model.params.batch_size': 16, 'training.device': 'cpu'}
-    for words in (['init', '-d', 'mitbih_beatgan', '-m', 'vae', 'me', 'beats', 'first', *sets(changes)], ['preprocess'], ['train'],
-                  ['detect', '-i', 'first', 'me', 'beats', 'found'], ['detect'], ['inverse', '-i', 'first', 'me', 'beats', 'way', '--set', 'params.epochs=2'], ['inverse'],
-                  ['detect', '-i', 'first', 'me', 'beats', 'found', '--force', '--set', 'reconstruction.kind=mapping', '--set', 'reconstruction.mapping.run=way', '--set', 'score.error=1'], ['detect']):
-        assert command(*words) == 0, capsys.readouterr().err
-    found = read_json(here/'runs/me/beats/found/v1/metrics.json')
-    assert .5 < found['mean']['auroc'] <= 1 and found['mean']['n'] > 300
-    table = pd.read_csv(here/'runs/me/beats/found/v1/fold0/scores.csv')
-    assert {'about_record', 'about_symbol', 'about_subject'} <= set(table)
+def called(name, *words):
+    "A command in a process of its own, as a terminal would call it"
+    return [sys.executable, '-c', f'import sys; from ganad.commands import {name}_main; sys.exit({name}_main(sys.argv[1:]))', *map(str, words)]
+
+def ran(name, *words):
+    done = subprocess.run(called(name, *words), capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+def reported(said): return [float(number) for number in re.search(r'AUROC (\S+) ± (\S+), AP (\S+) ± ', said.splitlines()[-2]).groups()]
+
+def test_the_whole_way_on_mitdb(here, mitdb, monkeypatch):
+    "From the command line: init, preprocess, train, killed, train again, detect, inverse, detect with the mapping; the figures that are printed"
+    if CACHE: monkeypatch.setenv('GANAD_CACHE', CACHE)
+    else: monkeypatch.delenv('GANAD_CACHE')
+    changes = {'data.limit': 600, 'split.folds': 2, 'model.params.epochs': 10, 'model.params.batch_size': 16, 'training.device': 'cpu', 'training.checkpoint_every': 0.}
+    assert 'config.yml' in ran('init', '-d', 'mitbih_beatgan', '-m', 'vae', 'me', 'beats', 'first', *sets(changes))
+    assert '600 samples' in ran('preprocess')
+    folder = here/'runs/me/beats'
+    process = subprocess.Popen(called('train'), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not (folder/'first/v0/fold0/checkpoint/checkpoint.safetensors').exists() and process.poll() is None: time.sleep(.02)
+    process.kill()
+    assert process.wait() == -9 and not (folder/'first/v0/metrics.json').exists()
+    figures = reported(ran('train'))
+    through = run_training(replace(read_config('config.yml'), run='through'))
+    assert through.metrics == read_json(folder/'first/v0/metrics.json')
+
+    ran('detect', '-i', 'first', 'me', 'beats', 'found')
+    assert reported(ran('detect')) == figures               # the model's own score again
+    ran('inverse', '-i', 'first', 'me', 'beats', 'way', '--set', 'params.epochs=2')
+    assert 'error of normal rows' in ran('inverse')
+    ran('detect', '-i', 'first', 'me', 'beats', 'mapped', '-o', 'mapped.yml', *sets({'reconstruction.kind': 'mapping', 'reconstruction.mapping.run': 'way', 'score.error': 1.}))
+    mapped, stored = reported(ran('detect', 'mapped.yml')), read_json(folder/'mapped/v0/metrics.json')
+    assert mapped == [round(stored['mean']['auroc'], 3), round(stored['sd']['auroc'], 3), round(stored['mean']['ap'], 3)] and mapped != figures
+    assert .5 < mapped[0] <= 1 and .5 < figures[0] <= 1
+    for k in (0, 1):
+        table, train = pd.read_csv(folder/f'mapped/v0/fold{k}/scores.csv'), open_run(folder/'first/v0').splits[k][0]
+        assert {'about_record', 'about_symbol', 'about_subject'} <= set(table) and not np.intersect1d(table.row, train).size and len(table) > 200
+
+def test_files_and_databases_from_the_command_line(here, capsys):
+    rng = np.random.default_rng(0)
+    y = np.arange(80) % 8 == 0
+    pd.DataFrame(rng.normal(size=(80, 3)) + 9*y[:, None], columns=list('abc')).assign(state=np.where(y, 'odd', 'fine')).to_csv('rows.csv', index=False)
+    np.save('long.npy', np.sin(np.arange(1600)/3) + 9*np.repeat(y, 20)*rng.normal(size=1600)), np.save('odd.npy', np.repeat(y, 20))
+    _three_records(here/'mine')
+    for data, model, changes in (('table', 'pca', {'file': 'rows.csv', 'label': 'state', 'normal': 'fine'}), ('series', 'pca', {'file': 'long.npy', 'labels': 'odd.npy', 'window': 20}),
+                                 ('wfdb', 'knn', {'database': 'mine'})):
+        changes = {**{f'data.params.{k}': v for k, v in changes.items()}, 'split.folds': 2}
+        assert command('init', '-d', data, '-m', model, 'me', 'files', data, '--force', *sets(changes)) == 0 and command('preprocess') == 0 and command('train') == 0, capsys.readouterr().err
+        assert find_run('me', 'files', Source(run=data)).metrics['mean']['auroc'] > .6
+
+def test_a_database_by_name(here, mitdb, capsys):
+    changes = {'data.params.database': 'mitdb', 'data.params.records': ['106', '119', '200'], 'split.folds': 3}
+    assert command('init', '-d', 'wfdb', '-m', 'knn', 'me', 'files', 'named', *sets(changes)) == 0 and command('train') == 0, capsys.readouterr().err
+    assert set(prepare(read_config('config.yml')).about['record']) == {'106', '119', '200'}
 
 def test_dry_runs_write_nothing(own, capsys):
     folder = own.parents[4]
@@ -634,9 +817,17 @@ def test_a_file_is_not_written_over(here, capsys):
     assert command(*words) == 0 and command(*words) == 2 and '--force' in capsys.readouterr().err and command(*words, '--force') == 0
 
 def test_help_imports_nothing_heavy():
-    code = ("import sys; from ganad import commands as c\nfor main in (c.init_main, c.preprocess_main, c.train_main, c.detect_main, c.inverse_main): main(['-h']); main(['--versoin'])\n"
+    code = ("import sys; from ganad import commands as c\nfor main in (c.init_main, c.preprocess_main, c.train_main, c.detect_main, c.inverse_main, c.bench_main, c.scan_main): main(['-h']); main(['--versoin'])\n"
             "print([m for m in ('torch', 'sklearn', 'pandas', 'wfdb', 'matplotlib', 'pydantic', 'yaml') if m in sys.modules])")
     assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout.splitlines()[-1] == '[]'
+
+def test_help_is_complete():
+    for name in ('init', 'preprocess', 'train', 'detect', 'inverse'):
+        parser = getattr(commands, f'{name}_parser')()
+        said = ' '.join(parser.format_help().split())
+        assert parser.description and 'Exit status' in said and '--dry-run' in said
+        for action in parser._actions: assert action.help, (name, action)
+        for option in (o for action in parser._actions for o in action.option_strings): assert option in said
 
 def test_every_command_is_installed():
     scripts = (Path(__file__).parents[1]/'pyproject.toml').read_text()
