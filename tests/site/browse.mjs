@@ -215,6 +215,11 @@ function checkWeight(page) {
 }
 
 function checkLinks(seen, address) {
+  for (const [page, { links }] of seen) {
+    const notebook = links.find((href) => href.startsWith("https://colab.research.google.com/"))?.split("/nbs/")[1];
+    if (!notebook) fault(page, "has no link that opens it in Colab");
+    else if (!links.some((href) => href.endsWith("/" + notebook) && href.startsWith(base?.href))) fault(page, `has no link that downloads ${notebook}`);
+  }
   for (const [page, { links }] of seen) for (const href of new Set(links)) {
     let url = new URL(href);
     if (base && href.startsWith(base.href)) url = new URL(href.replace(base.origin + "/", address));
