@@ -28,6 +28,7 @@ const ARGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run
 
 const MOST = 8; // faults shown for a page in one view
 const HEAVIEST = 2e6; // bytes of a page with its figures
+const PATIENCE = 180_000; // ms for a page to load, on a machine that has much else to do
 
 const AXE = readFileSync(join(HERE, "node_modules/axe-core/axe.min.js"), "utf8");
 // Faults of the renderer's own, which none of our files can mend: rule of axe, elements, why
@@ -167,7 +168,7 @@ async function look(context, width, page, address, seen) {
     await showIn(tab, scheme, where);
     for (const what of await tab.evaluate(inspect)) fault(where, what);
     const name = `${page.replaceAll("/", "-").replace(".html", "")}-${width}-${scheme}.png`;
-    if (SHOTS) await tab.screenshot({ path: join(SHOTS, name), fullPage: true, timeout: 120000 });
+    if (SHOTS) await tab.screenshot({ path: join(SHOTS, name), fullPage: true });
   }
   if (width === "desktop") await askAxe(tab, schemes, page);
   await tab.close();
@@ -176,7 +177,7 @@ async function look(context, width, page, address, seen) {
 // Switch the page to a scheme, and wait until it is in it
 async function showIn(tab, scheme, where) {
   await tab.emulateMedia({ colorScheme: scheme });
-  try { await tab.waitForFunction(isIn, scheme, { timeout: 5000 }); } catch { fault(where, `does not become ${scheme}`); }
+  try { await tab.waitForFunction(isIn, scheme); } catch { fault(where, `does not become ${scheme}`); }
 }
 
 // All rules of WCAG 2, levels A and AA, in the scheme that the page is in; contrast also in the other
@@ -201,6 +202,7 @@ async function openMenu(tab, where) {
 // Several tabs at a time look at all pages
 async function lookAtAll(browser, width, address, seen) {
   const context = await browser.newContext(WIDTHS[width]), queue = [...pages];
+  context.setDefaultTimeout(PATIENCE);
   const tabs = Array.from({ length: SHOTS ? 1 : availableParallelism() + 1 }, async () => {
     while (queue.length) await look(context, width, queue.shift(), address, seen);
   });
@@ -237,8 +239,8 @@ async function checkSearch(context, address) {
   await tab.goto(address + prefix.slice(1) + "index.html");
   await tab.locator(".smalldocs-search input:visible").first().fill("settings");
   try {
-    await tab.locator(".smalldocs-search-results a").first().click({ timeout: 5000 });
-    await tab.waitForURL(/settings/, { timeout: 5000 });
+    await tab.locator(".smalldocs-search-results a").first().click();
+    await tab.waitForURL(/settings/);
   } catch { fault("search", 'a search for "settings" does not lead to its page'); }
   await tab.close();
 }
