@@ -96,6 +96,7 @@ function inspect() {
   if (!document.title.trim()) found.push("has no title");
   const headings = document.querySelectorAll("h1").length;
   if (headings !== 1) found.push(`has ${headings} first-level headings`);
+  if (!document.querySelector(".page-navigation a")) found.push("has no link to the previous or the next page");
   for (const img of document.images) {
     const name = img.src.startsWith("data:") ? "an embedded figure" : img.src;
     if (!img.complete || !img.naturalWidth) found.push(`image does not load: ${name}`);
@@ -177,7 +178,7 @@ async function look(context, width, page, address, seen) {
 // Switch the page to a scheme, and wait until it is in it
 async function showIn(tab, scheme, where) {
   await tab.emulateMedia({ colorScheme: scheme });
-  try { await tab.waitForFunction(isIn, scheme); } catch { fault(where, `does not become ${scheme}`); }
+  try { await tab.waitForFunction(isIn, scheme, { polling: 50 }); } catch { fault(where, `does not become ${scheme}`); }
 }
 
 // All rules of WCAG 2, levels A and AA, in the scheme that the page is in; contrast also in the other
@@ -251,7 +252,7 @@ if (SHOTS) mkdirSync(SHOTS, { recursive: true });
 const browser = await chromium.launch({ executablePath: browserPath(), args: ARGS });
 try {
   if (!pages.length) fault(SITE, "no pages");
-  if (!pages.includes("index.html")) fault(SITE, "no home page (index.html)");
+  if (!all.includes("index.html")) fault(SITE, "no home page (index.html)");
   const seen = new Map();
   for (const width of Object.keys(WIDTHS)) await lookAtAll(browser, width, address, seen);
   checkLinks(seen, address);
