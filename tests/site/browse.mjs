@@ -28,7 +28,7 @@ const ARGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run
 
 const MOST = 8; // faults shown for a page in one view
 const HEAVIEST = 2e6; // bytes of a page with its figures
-const PATIENCE = 180_000; // ms for a page to load, on a machine that has much else to do
+const PATIENCE = 60_000; // ms for a page to load, on a machine that has much else to do
 
 const AXE = readFileSync(join(HERE, "node_modules/axe-core/axe.min.js"), "utf8");
 // Faults of the renderer's own, which none of our files can mend: rule of axe, elements, why
@@ -200,16 +200,16 @@ async function openMenu(tab, where) {
   await button.click();
 }
 
-// Several tabs at a time look at all pages
-async function lookAtAll(browser, width, address, seen) {
-  const context = await browser.newContext(WIDTHS[width]), queue = [...pages];
-  context.setDefaultTimeout(PATIENCE);
-  const tabs = Array.from({ length: SHOTS ? 1 : availableParallelism() + 1 }, async () => {
+// All pages at one width. Each browser has one tab: those behind another draw nothing, and so never notice a switch of scheme
+async function lookAtAll(browsers, width, address, seen) {
+  const queue = [...pages];
+  await Promise.all(browsers.map(async (browser, first) => {
+    const context = await browser.newContext(WIDTHS[width]);
+    context.setDefaultTimeout(PATIENCE);
     while (queue.length) await look(context, width, queue.shift(), address, seen);
-  });
-  await Promise.all(tabs);
-  if (width === "desktop" && pages.length) await checkSearch(context, address);
-  await context.close();
+    if (width === "desktop" && first === 0) await checkSearch(context, address);
+    await context.close();
+  }));
 }
 
 function checkWeight(page) {
@@ -249,16 +249,17 @@ async function checkSearch(context, address) {
 const server = await serve();
 const address = `http://127.0.0.1:${server.address().port}/`;
 if (SHOTS) mkdirSync(SHOTS, { recursive: true });
-const browser = await chromium.launch({ executablePath: browserPath(), args: ARGS });
+const launch = () => chromium.launch({ executablePath: browserPath(), args: ARGS });
+const browsers = await Promise.all(Array.from({ length: availableParallelism() }, launch));
 try {
   if (!pages.length) fault(SITE, "no pages");
   if (!all.includes("index.html")) fault(SITE, "no home page (index.html)");
   const seen = new Map();
-  for (const width of Object.keys(WIDTHS)) await lookAtAll(browser, width, address, seen);
+  for (const width of Object.keys(WIDTHS)) await lookAtAll(browsers, width, address, seen);
   checkLinks(seen, address);
   pages.forEach(checkWeight);
 } finally {
-  await browser.close();
+  await Promise.all(browsers.map((browser) => browser.close()));
   server.close();
 }
 let count = 0;
