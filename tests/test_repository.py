@@ -54,6 +54,10 @@ def test_readme_is_the_home_page():
     run = subprocess.run([sys.executable, 'tests/readme.py', '--check'], cwd=ROOT, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout + run.stderr
 
+def test_every_notebook_opens_in_colab_and_can_be_downloaded():
+    run = subprocess.run([sys.executable, 'tests/heads.py', '--check'], cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout + run.stderr
+
 def test_sidebar_lists_every_notebook():
     def listed(entries):
         for entry in entries:

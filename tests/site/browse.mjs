@@ -1,9 +1,11 @@
-// Look at every page of the built documentation in a real browser: node browse.mjs SITE [SCREENSHOT_FOLDER]
+// Look at every page of the built documentation in a real browser: node browse.mjs SITE [SCREENSHOT_FOLDER [PAGE...]]
 //
-// Each page is opened light, dark and on a phone. Whatever a page loads from elsewhere is served from the npm package of
-// the same name and version, so the test needs no network; CHROMIUM names another browser than the one on the PATH.
+// Each page is opened at the widths of a desktop, a tablet and a phone, light and dark; axe-core looks at it on the desktop.
+// Whatever a page loads from elsewhere is served from the npm package of the same name and version, so the test needs no
+// network; CHROMIUM names another browser than the one on the PATH. An empty folder ("") takes no screenshots.
 import { createServer } from "node:http";
 import { existsSync, mkdirSync, readFileSync, readdirSync, statSync } from "node:fs";
+import { availableParallelism } from "node:os";
 import { delimiter, dirname, extname, join, posix, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
@@ -11,10 +13,12 @@ import { chromium } from "playwright-core";
 const HERE = dirname(fileURLToPath(import.meta.url));
 const SITE = resolve(process.argv[2] ?? join(HERE, "../../_docs"));
 const SHOTS = process.argv[3] && resolve(process.argv[3]);
-const VIEWS = {
-  light: { viewport: { width: 1280, height: 900 }, colorScheme: "light" },
-  dark: { viewport: { width: 1280, height: 900 }, colorScheme: "dark" },
-  phone: { viewport: { width: 390, height: 844 }, colorScheme: "light", isMobile: true, hasTouch: true },
+const ONLY = process.argv.slice(4);
+// Each page is loaded once a width, in one scheme, and then switched to the other, as the reader's system would do
+const WIDTHS = {
+  desktop: { viewport: { width: 1280, height: 900 }, colorScheme: "light" },
+  tablet: { viewport: { width: 820, height: 1180 }, colorScheme: "light", isMobile: true, hasTouch: true },
+  phone: { viewport: { width: 390, height: 844 }, colorScheme: "dark", isMobile: true, hasTouch: true },
 };
 const TYPES = { ".html": "text/html; charset=utf-8", ".css": "text/css", ".js": "text/javascript", ".mjs": "text/javascript",
   ".json": "application/json", ".png": "image/png", ".svg": "image/svg+xml", ".woff": "font/woff", ".woff2": "font/woff2", ".ttf": "font/ttf",
@@ -23,16 +27,25 @@ const ARGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run
   "--disable-component-update", "--disable-sync"];
 
 const MOST = 8; // faults shown for a page in one view
+const HEAVIEST = 2e6; // bytes of a page with its figures
+const PATIENCE = 60_000; // ms for a page to load, on a machine that has much else to do
+
+const AXE = readFileSync(join(HERE, "node_modules/axe-core/axe.min.js"), "utf8");
+// Faults of the renderer's own, which none of our files can mend: rule of axe, elements, why
+const RENDERER = [
+  ["scrollable-region-focusable", "main *", "boxes that scroll have no tabindex; today's browsers let the keyboard scroll them all the same"],
+];
 
 const faults = new Map();
 const fault = (where, what) => faults.set(where, [...(faults.get(where) ?? []), what]);
 const isFile = (path) => existsSync(path) && statSync(path).isFile();
 const files = readdirSync(SITE, { recursive: true }).map((f) => f.replaceAll("\\", "/"));
-const pages = files.filter((f) => f.endsWith(".html") && !f.startsWith("site_libs/")).sort();
+const all = files.filter((f) => f.endsWith(".html") && !f.startsWith("site_libs/")).sort();
+const pages = all.filter((f) => !ONLY.length || ONLY.includes(f));
 // Where the site will be published: links to that address are links to this site
 const sitemap = join(SITE, "sitemap.xml");
 const published = isFile(sitemap) ? /<loc>(.*?)<\/loc>/.exec(readFileSync(sitemap, "utf8"))[1] : "";
-const base = published && new URL(".", pages.reduce((url, page) => (url.endsWith("/" + page) ? url.slice(0, -page.length) : url), published));
+const base = published && new URL(".", all.reduce((url, page) => (url.endsWith("/" + page) ? url.slice(0, -page.length) : url), published));
 const prefix = base ? base.pathname : "/";
 
 function browserPath() {
@@ -83,6 +96,7 @@ function inspect() {
   if (!document.title.trim()) found.push("has no title");
   const headings = document.querySelectorAll("h1").length;
   if (headings !== 1) found.push(`has ${headings} first-level headings`);
+  if (!document.querySelector(".page-navigation a")) found.push("has no link to the previous or the next page");
   for (const img of document.images) {
     const name = img.src.startsWith("data:") ? "an embedded figure" : img.src;
     if (!img.complete || !img.naturalWidth) found.push(`image does not load: ${name}`);
@@ -115,32 +129,67 @@ function inspect() {
   return found;
 }
 
-// Runs in the page: brightness (0 to 1) of what lies behind the text, and the page's links and anchors
-const brightness = () => {
-  const [r, g, b] = getComputedStyle(document.body).backgroundColor.match(/[\d.]+/g).map(Number);
-  return (0.299 * r + 0.587 * g + 0.114 * b) / 255;
-};
+// Runs in the page: whether it is light or dark behind the text, and the page's script has noticed
+function isIn(scheme) {
+  const [r, g, b] = getComputedStyle(document.body).backgroundColor.match(/[\d.]+/g).map(Number), light = (0.299 * r + 0.587 * g + 0.114 * b) / 255;
+  const marked = document.querySelector("html.quarto-dark, body.quarto-dark") !== null;
+  return scheme === "dark" ? light < 0.3 && marked : light > 0.7 && !marked;
+}
+
+// Runs in the page: its links and anchors
 const linksAndIds = () => ({
   links: [...document.querySelectorAll("a[href]")].map((a) => a.href),
   ids: [...document.querySelectorAll("[id]")].map((e) => e.id),
 });
 
-async function look(context, view, page, address, seen) {
-  const where = `${page} (${view})`;
-  const tab = await context.newPage();
+// Runs in the page: the serious faults that axe finds. Code has the same few colours everywhere, and mathematics that of the
+// text around it: the first blocks of code stand for all, or half of the time would go there.
+async function axeFaults({ rules, renderer }) {
+  for (const code of [...document.querySelectorAll("pre code")].slice(4)) code.textContent = code.textContent;
+  const { violations } = await axe.run({ exclude: [[".katex"]] }, { runOnly: rules, resultTypes: ["violations"] });
+  const own = (id, node) => !renderer.some(([rule, selector]) => rule === id && document.querySelector(node.target.at(-1))?.matches(selector));
+  const shown = (node) => `${node.any[0]?.message ?? ""} ${node.html.replace(/\s+/g, " ").slice(0, 120)}`.trim();
+  return violations.filter((v) => ["serious", "critical"].includes(v.impact)).flatMap((v) =>
+    v.nodes.filter((node) => own(v.id, node)).map((node) => `${v.id}: ${shown(node)}`));
+}
+
+async function look(context, width, page, address, seen) {
+  const schemes = WIDTHS[width].colorScheme === "light" ? ["light", "dark"] : ["dark", "light"], tab = await context.newPage();
+  let where = `${page} (${width}, ${schemes[0]})`;
   tab.on("console", (message) => message.type() === "error" && fault(where, `console: ${message.text()}`));
   tab.on("pageerror", (error) => fault(where, `script: ${error.message}`));
   tab.on("response", (response) => response.status() >= 400 && fault(where, `${response.status()} for ${response.url().replace(address, "")}`));
   await tab.route((url) => url.protocol.startsWith("http") && !url.href.startsWith(address), (route) => outside(route, where));
   await tab.goto(address + prefix.slice(1) + page, { waitUntil: "load" });
   await tab.evaluate(() => document.fonts.ready);
-  for (const what of await tab.evaluate(inspect)) fault(where, what);
-  const light = await tab.evaluate(brightness);
-  if (view === "dark" ? light > 0.3 : light < 0.7) fault(where, `the background's brightness is ${light.toFixed(2)}`);
-  if (view === "light") seen.set(page, await tab.evaluate(linksAndIds));
-  if (view === "phone") await openMenu(tab, where);
-  if (SHOTS) await tab.screenshot({ path: join(SHOTS, `${page.replaceAll("/", "-").replace(".html", "")}-${view}.png`), fullPage: true });
+  if (width === "desktop") seen.set(page, await tab.evaluate(linksAndIds));
+  if (width === "phone") await openMenu(tab, where);
+  for (const scheme of schemes) {
+    where = `${page} (${width}, ${scheme})`;
+    await showIn(tab, scheme, where);
+    for (const what of await tab.evaluate(inspect)) fault(where, what);
+    const name = `${page.replaceAll("/", "-").replace(".html", "")}-${width}-${scheme}.png`;
+    if (SHOTS) await tab.screenshot({ path: join(SHOTS, name), fullPage: true });
+  }
+  if (width === "desktop") await askAxe(tab, schemes, page);
   await tab.close();
+}
+
+// Switch the page to a scheme, and wait until it is in it
+async function showIn(tab, scheme, where) {
+  await tab.emulateMedia({ colorScheme: scheme });
+  try { await tab.waitForFunction(isIn, scheme, { polling: 50 }); } catch { fault(where, `does not become ${scheme}`); }
+}
+
+// All rules of WCAG 2, levels A and AA, in the scheme that the page is in; contrast also in the other
+async function askAxe(tab, [other, current], page) {
+  await tab.addStyleTag({ content: "* { transition: none !important }" }); // no colours half way from one scheme to the other
+  await tab.evaluate(AXE);
+  for (const scheme of [current, other]) {
+    const where = `${page} (desktop, ${scheme})`, rules = scheme === current ? ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"] : ["color-contrast"];
+    await showIn(tab, scheme, where);
+    for (const what of await tab.evaluate(axeFaults, { rules, renderer: RENDERER })) fault(where, what);
+  }
 }
 
 async function openMenu(tab, where) {
@@ -151,7 +200,29 @@ async function openMenu(tab, where) {
   await button.click();
 }
 
+// All pages at one width. Each browser has one tab: those behind another draw nothing, and so never notice a switch of scheme
+async function lookAtAll(browsers, width, address, seen) {
+  const queue = [...pages];
+  await Promise.all(browsers.map(async (browser, first) => {
+    const context = await browser.newContext(WIDTHS[width]);
+    context.setDefaultTimeout(PATIENCE);
+    while (queue.length) await look(context, width, queue.shift(), address, seen);
+    if (width === "desktop" && first === 0) await checkSearch(context, address);
+    await context.close();
+  }));
+}
+
+function checkWeight(page) {
+  const bytes = statSync(join(SITE, page)).size;
+  if (bytes > HEAVIEST) fault(page, `weighs ${(bytes / 1e6).toFixed(2)} MB, more than ${HEAVIEST / 1e6}: its figures are too large`);
+}
+
 function checkLinks(seen, address) {
+  for (const [page, { links }] of seen) {
+    const notebook = links.find((href) => href.startsWith("https://colab.research.google.com/"))?.split("/nbs/")[1];
+    if (!notebook) fault(page, "has no link that opens it in Colab");
+    else if (!links.some((href) => href.endsWith("/" + notebook) && href.startsWith(base?.href))) fault(page, `has no link that downloads ${notebook}`);
+  }
   for (const [page, { links }] of seen) for (const href of new Set(links)) {
     let url = new URL(href);
     if (base && href.startsWith(base.href)) url = new URL(href.replace(base.origin + "/", address));
@@ -166,11 +237,11 @@ function checkLinks(seen, address) {
 async function checkSearch(context, address) {
   const tab = await context.newPage();
   await tab.route((url) => url.protocol.startsWith("http") && !url.href.startsWith(address), (route) => outside(route, "search"));
-  await tab.goto(address + prefix.slice(1) + pages[0]);
+  await tab.goto(address + prefix.slice(1) + "index.html");
   await tab.locator(".smalldocs-search input:visible").first().fill("settings");
   try {
-    await tab.locator(".smalldocs-search-results a").first().click({ timeout: 5000 });
-    await tab.waitForURL(/settings/, { timeout: 5000 });
+    await tab.locator(".smalldocs-search-results a").first().click();
+    await tab.waitForURL(/settings/);
   } catch { fault("search", 'a search for "settings" does not lead to its page'); }
   await tab.close();
 }
@@ -178,20 +249,17 @@ async function checkSearch(context, address) {
 const server = await serve();
 const address = `http://127.0.0.1:${server.address().port}/`;
 if (SHOTS) mkdirSync(SHOTS, { recursive: true });
-const browser = await chromium.launch({ executablePath: browserPath(), args: ARGS });
+const launch = () => chromium.launch({ executablePath: browserPath(), args: ARGS });
+const browsers = await Promise.all(Array.from({ length: availableParallelism() }, launch));
 try {
   if (!pages.length) fault(SITE, "no pages");
-  if (!pages.includes("index.html")) fault(SITE, "no home page (index.html)");
+  if (!all.includes("index.html")) fault(SITE, "no home page (index.html)");
   const seen = new Map();
-  for (const [view, options] of Object.entries(VIEWS)) {
-    const context = await browser.newContext(options);
-    for (const page of pages) await look(context, view, page, address, seen);
-    if (view === "light" && pages.length) await checkSearch(context, address);
-    await context.close();
-  }
+  for (const width of Object.keys(WIDTHS)) await lookAtAll(browsers, width, address, seen);
   checkLinks(seen, address);
+  pages.forEach(checkWeight);
 } finally {
-  await browser.close();
+  await Promise.all(browsers.map((browser) => browser.close()));
   server.close();
 }
 let count = 0;
@@ -200,5 +268,5 @@ for (const [where, found] of faults) {
   for (const what of found.slice(0, MOST)) console.log(`site: ${where}: ${what}`);
   if (found.length > MOST) console.log(`site: ${where}: and ${found.length - MOST} more`);
 }
-console.log(`${pages.length} pages looked at light, dark and on a phone, ${count} faults`);
+console.log(`${pages.length} pages looked at at ${Object.keys(WIDTHS).length} widths, light and dark, ${count} faults`);
 process.exit(count ? 1 : 0);

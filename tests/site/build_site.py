@@ -47,7 +47,7 @@ def process(
 def use_published_names(
     proc, # The processed notebooks
 ):
-    "Rename each notebook as Quarto names its page (`10_toys.ipynb` becomes `toys.html`), and all links to it"
+    "Rename each notebook as Quarto names its page (`10_toys.ipynb` becomes `toys.html`), and all relative links to it"
     renamed, notebooks = {}, sorted(proc.rglob('*.ipynb'))
     for path in notebooks:
         nb = read_nb(path)
@@ -58,7 +58,8 @@ def use_published_names(
             renamed[path.name] = f'{found[1]}.ipynb'
         write_nb(nb, path)
     link = re.compile(r'(?<![\w.-])(' + '|'.join(map(re.escape, renamed)) + r')(?=[)#"\s])')
-    rename = lambda text: link.sub(lambda m: renamed[m[1]], text)
+    outside = lambda m: re.search(r'https?://[^\s()]*$', m.string[:m.start()]) # a whole address is no link to a page
+    rename = lambda text: link.sub(lambda m: m[0] if outside(m) else renamed[m[1]], text)
     for path in notebooks:
         nb = read_nb(path)
         for cell in nb.cells:
@@ -69,6 +70,14 @@ def use_published_names(
     sidebar.write_text(rename(sidebar.read_text()))
 
 
+def add_notebooks(
+    site, # The built site
+):
+    "The notebooks themselves, for those who would download one"
+    for path in (ROOT/'nbs').rglob('*.ipynb'):
+        if '.ipynb_checkpoints' not in path.parts: shutil.copy2(path, site/path.relative_to(ROOT/'nbs'))
+
+
 def main(out=ROOT/'_docs'):
     with tempfile.TemporaryDirectory() as tmp:
         proc = process(copy_project(Path(tmp)/'project'))
@@ -76,6 +85,7 @@ def main(out=ROOT/'_docs'):
         site = build(proc, quiet=True)
         shutil.rmtree(out, ignore_errors=True)
         shutil.copytree(site.out, out)
+    add_notebooks(out)
     complaints = [w for w in site.warnings if w not in QUARTO_ONLY]
     for complaint in complaints: print(f'docs: {complaint}')
     print(f'{len(site.pages)} pages in {out.name}, {len(complaints)} complaints')
