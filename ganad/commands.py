@@ -7,7 +7,8 @@ Docs: https://ganad.github.io/ganad/practice/commands.html.md"""
 # %% auto #0
 __all__ = ['TABLES', 'EPILOG', 'Parser', 'one_of', 'number', 'scan_parser', 'check_call', 'scan_main', 'setting',
            'workflow_parser', 'init_parser', 'init_main', 'preprocess_parser', 'train_parser', 'preprocess_main',
-           'train_main', 'detect_parser', 'inverse_parser', 'detect_main', 'inverse_main', 'bench_parser', 'bench_main']
+           'train_main', 'detect_parser', 'inverse_parser', 'detect_main', 'inverse_main', 'bench_parser', 'bench_main',
+           'lab_parser', 'lab_main']
 
 # %% ../nbs/practice/25_commands.ipynb #651d4a2d
 import argparse, difflib, os, sys
@@ -314,3 +315,28 @@ def _bench(call):
 def bench_main(argv:list=None) -> int: # Words after the command's name; exit status
     "The command `ganad-bench`"
     return _run(bench_parser(), argv, _check_bench, _bench)
+
+# %% ../nbs/practice/25_commands.ipynb #2d775a93
+def lab_parser() -> Parser: # Reads the words after `ganad-lab`
+    "The options of `ganad-lab`"
+    p = Parser('ganad-lab', description="Copy the notebooks that came with ganad into a folder of your own and open JupyterLab there. Called again, the copy is brought up to date; a file that you have changed is kept.",
+               epilog="Exit status: 0 done, 1 failed, 2 wrong call; else JupyterLab's own.")
+    p.surplus = "one folder at a time; what is {}? Words for JupyterLab come after --"
+    p.add_argument('folder', nargs='?', default='ganad-lab', help="where the copy is, or shall be (default: %(default)s)")
+    p.add_argument('--no-open', action='store_true', help="copy, and do not start JupyterLab")
+    p.add_argument('--dry-run', action='store_true', help="say what would be done, and do nothing")
+    p.add_argument('--version', action='version', version=f'ganad {__version__}')
+    return p
+
+def lab_main(argv:list=None) -> int: # Words after the command's name; exit status
+    "The command `ganad-lab`; what follows `--` is for JupyterLab"
+    words = list(sys.argv[1:] if argv is None else argv)
+    words, more = (words[:words.index('--')], words[words.index('--') + 1:]) if '--' in words else (words, [])
+    try: call = lab_parser().parse_args(words)
+    except SystemExit as stop: return int(stop.code or 0)
+    from ganad.lab import lab
+    try: return lab(call.folder, not call.no_open, call.dry_run, more)
+    except KeyboardInterrupt: return 0
+    except (OSError, ValueError, ModuleNotFoundError) as raised: error = ' '.join(str(raised).split())
+    print(f'ganad-lab: {error}', file=sys.stderr)
+    return 1

@@ -7,22 +7,23 @@ Docs: https://ganad.github.io/ganad/practice/lab.html.md"""
 # %% auto #0
 __all__ = ['PROJECT', 'SKIP', 'LIST', 'shipped_notebooks', 'lab_files', 'copy_notebooks', 'open_lab', 'lab']
 
-# %% ../nbs/practice/27_lab.ipynb #d7528d86
+# %% ../nbs/practice/27_lab.ipynb #dbacc90a
 import hashlib, importlib.util, json, subprocess, sys
+from importlib import resources
 from pathlib import Path
 
 from . import __version__
 from .settings import whole_file
 
-# %% ../nbs/practice/27_lab.ipynb #eff0af12
+# %% ../nbs/practice/27_lab.ipynb #a03b2a10
 def shipped_notebooks() -> Path: # A folder that holds `nbs/` and `settings.ini`
     "The notebooks that came with the package"
-    here = Path(__file__).resolve().parent
+    here = Path(str(resources.files('ganad'))).resolve()
     for folder in (here/'notebooks', here.parent):
         if (folder/'nbs'/'index.ipynb').is_file() and (folder/'settings.ini').is_file(): return folder
     raise FileNotFoundError("this installation of ganad carries no notebooks; install it from a clone or a wheel of version " + __version__)
 
-# %% ../nbs/practice/27_lab.ipynb #2f84fb64
+# %% ../nbs/practice/27_lab.ipynb #e06dd72d
 PROJECT = """[project]
 name = "ganad-notebooks"
 version = "0"
@@ -41,7 +42,7 @@ def lab_files(
              if path.is_file() and not SKIP & set(path.relative_to(source).parts) and (path.suffix == '.ipynb' or 'stored' in path.parts)}
     return files | {'settings.ini': source/'settings.ini'}
 
-# %% ../nbs/practice/27_lab.ipynb #f84d3d34
+# %% ../nbs/practice/27_lab.ipynb #a3e48ddf
 LIST = '.ganad-lab.json'
 
 def copy_notebooks(
@@ -67,7 +68,7 @@ def copy_notebooks(
         with whole_file(to/LIST) as tmp: tmp.write_text(json.dumps(known, indent=0))
     return done
 
-# %% ../nbs/practice/27_lab.ipynb #19a0d90d
+# %% ../nbs/practice/27_lab.ipynb #b1262190
 def open_lab(
     folder, # A copy, as from `copy_notebooks`
     page:str='nbs/index.ipynb', # What is open at the start
@@ -79,7 +80,7 @@ def open_lab(
     words = [sys.executable, '-m', 'jupyterlab', f'--ServerApp.root_dir={Path(folder).resolve()}', f'--LabApp.default_url=/lab/tree/{page}', *([] if browser else ['--no-browser']), *options]
     return subprocess.run(words, cwd=folder).returncode
 
-# %% ../nbs/practice/27_lab.ipynb #1e8c4ad1
+# %% ../nbs/practice/27_lab.ipynb #bd942293
 def lab(
     folder='ganad-lab', # Where the copy is, or shall be
     opened:bool=True,   # Start JupyterLab?
