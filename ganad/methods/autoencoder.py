@@ -1,4 +1,4 @@
-"""A network that squeezes a beat through a bottleneck cannot rebuild what it has never seen. So they say; here it is derived, measured, and set beside two methods that are a century old.
+"""A network that squeezes a beat through a bottleneck cannot rebuild what it has never seen. So they say; here it is derived, measured, and set beside two methods that are far older.
 
 Docs: https://ganad.github.io/ganad/methods/autoencoder.html.md"""
 
