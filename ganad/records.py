@@ -28,7 +28,7 @@ from . import __version__
 from .settings import unknown, whole_file
 from .data.ecg import RecordError, record_info, fill_gaps, resample, bandpass, fits, cut_beats, scale_beats, interpolate
 from .data.peaks import find_peaks
-from .calibration import CALIBRATED, RESTLESS, CalibratedDetector, Follower, load_calibrated, nearest_shape
+from .calibration import CALIBRATED, RESTLESS, TERMS, CalibratedDetector, Follower, load_calibrated, nearest_shape
 from .detector import Detector, load_detector
 
 # %% ../nbs/practice/30_records.ipynb #634f0f44
@@ -407,10 +407,10 @@ class _Thinned:
 
 # %% ../nbs/practice/30_records.ipynb #43d77916
 def _calibrated(table, follower, source, column):
-    "Puts the scores of a self-calibrating detector into the table"
-    try: table['score'], table['restless'] = follower.finish()
+    "Puts the scores of a self-calibrating detector, and their terms, into the table"
+    try: terms, table['restless'] = follower.finish()
     except ValueError as e: raise RecordError(f"record {source.name}, lead {source.leads[column]}: {e}") from None
-    table['score'] = table['score'].astype('f4')
+    table[list(TERMS)], table['score'] = terms.astype('f4'), terms.sum(1).astype('f4')
     table.attrs['calibration'] = follower.calibration
 
 # %% ../nbs/practice/30_records.ipynb #e7842660
@@ -508,7 +508,7 @@ def _frame(table, fs, detector, window, threshold):
     why = unreadable(table, window.get('readable', READABLE))
     sample = table['sample'].to_numpy(np.int64)
     return pd.DataFrame(dict(sample=sample, time=sample/fs, score=score, p_value=p, quantile=q, anomalous=score > threshold,
-                             readable=why == '', rr=np.r_[np.nan, np.diff(sample)/fs], note=why))
+                             readable=why == '', rr=np.r_[np.nan, np.diff(sample)/fs], **{t: table[t].to_numpy() for t in TERMS if t in table}, note=why))
 
 # %% ../nbs/practice/30_records.ipynb #39876060
 def _summary(frame, source, column, detector, named, window, median, note, threshold, invert):
@@ -743,6 +743,13 @@ def _percent(quantile): return 'all' if quantile >= 1 else f'{math.floor(quantil
 def _share(quantile): return f'above {_percent(quantile)} {"" if quantile >= 1 else "of "}training beats'
 
 # %% ../nbs/practice/30_records.ipynb #8535cb78
+def _terms(row):
+    "What a self-calibrating detector's score is made of"
+    if not hasattr(row, 'rhythm'): return ''
+    came = f', {row.rr:.2f} s after the beat before' if row.rr == row.rr else ''
+    return (f'<p class="soft">Score = {row.before:+.2f} (shape before the complex) {row.complex:+.2f} (the complex) {row.after:+.2f} (after it) '
+            f'{row.rhythm:+.2f} (early for the rhythm{came}). A beat like its owner\'s is below zero in shape, and 0 in time.</p>')
+
 def beat_panel(
     number, row, # Which of the worst, and its row of the table
     beats, source, detector, window,
@@ -751,7 +758,7 @@ def beat_panel(
     time, strip, beat, model = _look_again(row, source, beats.attrs, detector, window)
     flag = '' if row.anomalous else ' · not flagged'
     said = f'· score {row.score:.4g}, {_share(row.quantile)}, p = {row.p_value:.2g}{flag}'
-    return (f'<section class="beat"><h3>{number}. {clock(row.time, 1)} <span class="soft">{said}</span></h3>'
+    return (f'<section class="beat"><h3>{number}. {clock(row.time, 1)} <span class="soft">{said}</span></h3>{_terms(row)}'
             f'<div class="two">{_strip(time, strip, row, beats, source.unit)}<div>{_beat(beat, model, window, "own shape" if "own_shapes" in beats.attrs else "reconstruction")}</div></div></section>')
 
 # %% ../nbs/practice/30_records.ipynb #edd1ae9a
@@ -774,21 +781,21 @@ def _facts(attrs, detector):
     return '<dl>' + ''.join(f'<dt>{html.escape(k)}</dt><dd>{html.escape(str(v))}</dd>' for k, v in facts.items()) + '</dl>' + card
 
 # %% ../nbs/practice/30_records.ipynb #930c3f0a
-LIMITS = ("This is not a medical device and nothing in it is a diagnosis. A high score says that a beat is unlike the normal beats of the detector's training, "
-          "in a lead and in persons that may be other than these; noise, another lead or a person's own harmless shape of beat can be the reason. "
-          "A detector that calibrates itself takes for normal what is usual in the first minutes. "
+LIMITS = ("This is not a medical device and nothing in it is a diagnosis. A high score says that a beat is unlike what the detector takes for normal: "
+          "the normal beats of its training, in a lead and in persons that may be other than these, or, where it calibrates itself, what is usual in this record's first minutes; "
+          "noise, a disturbance taken for a beat, another lead or a person's own harmless shape of beat can be the reason. "
           "A low score does not say that a heart is well: what looks normal beat by beat, such as a disturbed rhythm, is not seen.")
 
-def _reading(attrs):
+def _reading(attrs, stored):
     own = "calibration" in attrs
     what = (f"Each beat was compared with this person's own beat, learned from the first minutes ({html.escape(attrs['calibration'])}), and asked whether it came early for this rhythm; "
             "the <b>score</b> is the sum of both. Normal means usual for this record." if own else
             "Each beat was compared with what the detector can reconstruct from normal beats alone; the <b>score</b> is what is left over.")
-    more = '' if own else ", and for a person that it was not trained on several times as many"
+    more = "a rhythm that changes makes it far more" if own else "a person that it was not trained on may have several times as many"
     return (f"<p>{what} "
-            f"<b>p</b> is the share of the detector's normal training beats that scored at least as high, and the <b>training quantile</b> is the share that scored no higher. "
+            f"<b>p</b> is the share of the detector's normal training beats, of other people, that scored at least as high (as {stored:,} stored scores tell: it cannot fall below {1/(stored + 1):.1g}), and the <b>training quantile</b> is the share that scored no higher. "
             f"A beat is <b>flagged</b> if its score is above the threshold of {attrs['threshold']:.4g}, which {1 - attrs['threshold_quantile']:.1%} of the training beats exceed: "
-            f"so of healthy beats about that share is flagged too{more}. "
+            f"at least about that share of healthy beats is flagged too; {more}. "
             f"A beat is <b>not readable</b> where the signal is missing, flat, full of noise or of a height far from the record's own.</p>")
 
 # %% ../nbs/practice/30_records.ipynb #49859b9e
@@ -813,7 +820,7 @@ def report_html(
 <h1>ECG scan of {e(a["record"])}</h1><p class="soft">Lead {leads}, {a["fs"]:g} samples a second. Detector: {e(a["detector"])}. Not a medical device.</p>{notes}
 <div class="tiles">{"".join(f'<div class="tile"><b>{b}</b><small>{s}</small></div>' for b, s in tiles)}</div>
 <h2>Score over time</h2><p class="soft">Every beat; <span class="orange">orange</span> above the threshold (dashed), <span class="blue">blue</span> below.</p>{score_chart(beats)}{_rate_chart(beats)}
-<h2>How to read this</h2>{_reading(a)}
+<h2>How to read this</h2>{_reading(a, len(detector.train_scores_))}
 {"<h2>The worst beats</h2>" if panels else ""}{panels}
 <h2>The highest scores</h2>{_table(beats)}
 <h2>The detector</h2>{_facts(a, detector)}<h2>Limits</h2><p>{LIMITS}</p></main></body></html>'''
@@ -846,7 +853,7 @@ def write_scan(
 # %% ../nbs/practice/30_records.ipynb #ce34bcb3
 def _table_file(beats):
     "The table with sensible digits"
-    short = {c: [f'{v:.6g}' if v == v else '' for v in beats[c]] for c in ('score', 'p_value', 'quantile')}
+    short = {c: [f'{v:.6g}' if v == v else '' for v in beats[c]] for c in ('score', 'p_value', 'quantile', *TERMS) if c in beats}
     return beats.assign(time=beats.time.round(3), rr=beats.rr.round(3), **short)
 
 # %% ../nbs/practice/30_records.ipynb #38545640
@@ -860,7 +867,7 @@ def summary_text(
              f"{a['flagged']:,} flagged ({a['flagged']/a['beats']:.1%}), {a['unreadable']:,} not readable"]
     if 'calibration' in a: lines.append(f"{a['calibration']}.")
     lines += [f"Note: {note}." for note in a['notes'] + a.get('calibration_notes', [])]
-    lines += ['', f"{'Flagged are scores' if a['flagged'] else 'No beat is flagged, none'} above {a['threshold']:.4g}. The highest of beats that can be read:",
+    lines += ['', f"{'Flagged are scores' if a['flagged'] else 'No beat is flagged, none'} above {a['threshold']:.4g}, which {1 - a['threshold_quantile']:.1%} of the training scores exceed. The highest of beats that can be read:",
               f"{'time':>10}  {'sample':>9}  {'score':>8}  {'p':>7}  {'training quantile':>17}  {'since last beat':>15}  flagged"]
     lines += [f"{clock(r.time, 1):>10}  {r.sample:>9}  {r.score:>8.4g}  {r.p_value:>7.2g}  {_percent(r.quantile):>17}  {r.rr:>13.2f} s  "
               f"{'yes' if r.anomalous else 'no':>7}" for r in top.itertuples()]
