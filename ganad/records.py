@@ -97,7 +97,9 @@ def _no_record(path):
         names = sorted(p.stem for p in path.glob('*.hea'))
         return RecordError(f"{path} is a folder; name a record in it" + (f", as in {path/names[0]}" if names else ", but it holds no .hea file"))
     if not path.parent.is_dir(): return RecordError(f"no record {path}: the folder {path.parent} does not exist")
-    return RecordError(f"{unknown(f'record in {path.parent}', path.name, sorted(p.stem for p in path.parent.glob('*.hea')) or ['none'])}")
+    names = sorted(p.stem for p in path.parent.glob('*.hea'))
+    if not names: return RecordError(f"no record {path.name!r} in {path.parent}, and no WFDB header (.hea) there; a record is a WFDB name without an ending, or a file that ends in .edf, .csv, .txt or .npy")
+    return RecordError(f"{unknown(f'record in {path.parent}', path.name, names)}")
 
 # %% ../nbs/practice/30_records.ipynb #98cca4ed
 def _wfdb_piece(path, start, stop, many, checksum):
@@ -497,7 +499,7 @@ def _refuse(source, column, table, reach):
     if not np.isfinite(reach).all(): raise RecordError(f"{what} no valid sample, all are NaN{mend}")
     if reach[0] == reach[1]: raise RecordError(f"{what} the signal is flat, every sample is {reach[0]:g}{mend}")
     if table is None: raise RecordError(f"{what} no beats found in {clock(source.length/source.fs)}; nothing was written. "
-                                        f"Look at the signal, its sampling rate ({source.fs:g} Hz) and its lead{mend}")
+                                        f"Is it long enough (ten beats or more)? Look at the signal, its sampling rate ({source.fs:g} Hz) and its lead{mend}")
 
 # %% ../nbs/practice/30_records.ipynb #e9d169ab
 def _frame(table, fs, detector, window, threshold):

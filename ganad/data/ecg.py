@@ -268,7 +268,7 @@ def mitdb_record(
 def data_note() -> str:
     "Which data this session has, in one line"
     if data_named(): return f"Data: MIT-BIH Arrhythmia Database, found in the data folder as {data_folder('mitdb').name}."
-    if standing_in(): return "Data: **simulated ECG**. No data folder was named and PhysioNet does not answer, so no figure below is one of real ECG."
+    if standing_in(): return "Data: **simulated ECG**. No data folder was named and PhysioNet does not answer, so what is computed below is of simulated ECG. Stored tables and the text around them are of real ECG; sections that need records show nothing."
     return "Data: MIT-BIH Arrhythmia Database, downloaded from PhysioNet into the cache."
 
 # %% ../../nbs/data/20_ecg.ipynb #600c9b63

@@ -90,7 +90,7 @@ def standing_in() -> bool:
 def data_note() -> str:
     "Which data this session has, in one line"
     if data_named(): return f"Data: Fashion-MNIST, found in the data folder as {data_folder('fashion-mnist').name}."
-    if standing_in(): return "Data: **simulated images**. No data folder was named and there is no network, so no figure below is one of the real set."
+    if standing_in(): return "Data: **simulated images**. No data folder was named and there is no network, so what is computed below is of simulated images. Stored tables and the text around them are of the real set."
     return "Data: Fashion-MNIST, from its public source."
 
 # %% ../../nbs/data/40_images.ipynb #2219ed5a

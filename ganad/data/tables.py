@@ -376,7 +376,7 @@ def standing_in() -> bool:
 def data_note() -> str:
     "Which data this session has, in one line"
     if data_named(): return f"Data: KDD Cup 1999, found in the data folder as {data_folder('kddcup99').name}, and {data_folder('arrhythmia').name}."
-    if standing_in(): return "Data: **simulated tables**. No data folder was named and there is no network, so no figure below is one of the real sets."
+    if standing_in(): return "Data: **simulated tables**. No data folder was named and there is no network, so what is computed below is of simulated tables. Stored tables and the text around them are of the real sets."
     return "Data: KDD Cup 1999, from scikit-learn's loader."
 
 # %% ../../nbs/data/30_tables.ipynb #cb33d136
