@@ -87,6 +87,7 @@ def test_notebook(path):
             assert not (m := MACHINE_PATH.search(text)), f'a path of a machine, {m[0]!r}, in the cell {start!r}'
         if any('image/png' in out.get('data', {}) for out in cell['outputs']):
             assert re.search(r'^#\| *fig-alt: *\S', source(cell), re.M), f'a figure without fig-alt in the cell {start!r}'
+    assert not code or re.search(r'This notebook took \d+ second', ''.join(texts(code[-1]))), 'its last cell does not state its measured time'
 
 
 @pytest.mark.parametrize('module', ['ganad', 'ganad.commands'])
