@@ -347,6 +347,14 @@ def plot_methods(
     ax.set(yticks=range(len(order)), yticklabels=order, xlabel=metric)
     return ax
 
+def _part(ax):
+    "Moves names that lie on one another down, from the top on"
+    ax.figure.canvas.draw()
+    boxes = []
+    for name in ax.texts:
+        while any(name.get_window_extent().overlaps(box) for box in boxes): name.xyann = (3, name.xyann[1] - 7)
+        boxes.append(name.get_window_extent())
+
 def plot_cost(
     table,  # As `benchmark` gives it
     metric:str='AUROC', # Which figure
@@ -356,8 +364,9 @@ def plot_cost(
     "A figure against what it costs, one point a method"
     ax = ax or plt.subplots(figsize=(5, 3.2), layout='constrained')[1]
     mean = table.pivot_table(index='method', columns='metric', values='value')
-    for name, (value, seconds) in mean[[metric, cost]].dropna().iterrows():
+    ax.set(xscale='log', xlabel=f"{cost.split()[0]} ({cost.split()[1]}{' a sample' if 'ms' in cost else ''}, one thread)", ylabel=metric)
+    for name, (value, seconds) in mean[[metric, cost]].dropna().sort_values(metric, ascending=False).iterrows():
         ax.plot(seconds, value, 'o', c='C0' if name not in (*YARDSTICKS, *OUTSIDE) else GREY, ms=4)
         ax.annotate(name, (seconds, value), xytext=(3, 3), textcoords='offset points', fontsize=7)
-    ax.set(xscale='log', xlabel=f"{cost.split()[0]} ({cost.split()[1]}{' a sample' if 'ms' in cost else ''}, one thread)", ylabel=metric)
+    _part(ax)
     return ax

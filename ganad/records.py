@@ -463,7 +463,7 @@ def scan(
     record=None,          # See `open_record`; default: the example
     fs=None,              # Samples a second, for an array and for files that do not hold it
     detector='mitdb-calibrated', # A folder, a shipped name or a fitted detector
-    lead:str=None,        # Name of the lead; default: the detector's, else the first
+    lead:str=None,        # Name of the lead; default: the detector's, else the first that looks like an ECG
     beats='detected',     # Or 'annotated': positions from the record's annotation file
     annotator='atr',      # Ending of that file
     peaks='one',          # Detect beats in the scored lead alone, or in 'all' leads
@@ -759,7 +759,7 @@ def _terms(row):
     if not hasattr(row, 'rhythm'): return ''
     came = f', {row.rr:.2f} s after the beat before' if row.rr == row.rr else ''
     return (f'<p class="soft">Score = {row.before:+.2f} (shape before the complex) {row.complex:+.2f} (the complex) {row.after:+.2f} (after it) '
-            f'{row.rhythm:+.2f} (early for the rhythm{came}). A beat like its owner\'s is below zero in shape, and 0 in time.</p>')
+            f'{row.rhythm:+.2f} (early for the rhythm{came}). A beat like its owner\'s is below zero in shape, and little above 0 in time.</p>')
 
 def beat_panel(
     number, row, # Which of the worst, and its row of the table

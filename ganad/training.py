@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from fastcore.basics import in_notebook
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm.auto import tqdm
@@ -140,7 +140,7 @@ def write_tensors(
     "A safetensors file with a checksum, and `info` as JSON in its header; written whole or not at all"
     text = json.dumps(info, default=_plain)
     header = dict(info=text, sha256=digest(tensors, text))
-    with whole_file(path) as tmp: save_file(tensors, tmp, metadata=header)
+    with whole_file(path) as tmp: tmp.write_bytes(save(tensors, metadata=header))     # save_file has a temporary file of its own, which a kill would leave behind
 
 # %% ../nbs/core/20_training.ipynb #ec8df592
 def read_tensors(
@@ -222,7 +222,7 @@ class WeightAverage(AveragedModel):
     "A copy of a network that holds the exponential moving average of its weights (equation 3); buffers are copied"
     def __init__(self,
         module, # The network to follow
-        decay:float=.999, # gamma: the share that is kept at each step
+        decay:float=.999, # tau: the share that is kept at each step
     ):
         super().__init__(module, multi_avg_fn=get_ema_multi_avg_fn(decay))
         self.source = [module]      # in a list, so that it does not count as a part of this network
@@ -261,7 +261,7 @@ def _close_epoch(row, losses, history, callbacks):
 def train(
     players, # Who takes turns, in this order
     x, # Samples, a tensor (N, ...), or a tuple of tensors with the same N
-    epochs:int, # Times that every row is dealt
+    epochs:int, # Passes over the rows, each without those that fill no whole batch
     batch_size:int=64, # Rows a batch, over all processes, which share it evenly; shrinks to what is there
     seed:int=0, # Of the permutations and of all random numbers in the losses
     device=None, # See `pick_device`
@@ -338,7 +338,7 @@ class LivePlot:
         fig, ax = plt.subplots(figsize=(7, 2.5))
         frame = history.frame()
         for name in frame.columns.difference(['epoch', 'steps', 'seconds'], sort=False): ax.plot(frame.epoch, frame[name], label=name)
-        ax.set(xlabel='epoch', ylabel='mean loss', title=f'epoch {epoch}'); ax.legend(loc='upper right')
+        ax.set(xlabel='epoch', ylabel='mean loss', title=f'epoch {epoch}'); ax.legend(loc='center left', bbox_to_anchor=(1, .5))
         if self.handle is None: self.handle = display(fig, display_id=True)
         else: self.handle.update(fig)
         plt.close(fig)

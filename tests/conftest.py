@@ -12,12 +12,20 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     config.addinivalue_line('markers', 'slow: takes most of a minute or more; run with --slow')
+    config.addinivalue_line('markers', 'xdist_group(name): tests of one group are run by one process')
     config.addinivalue_line('filterwarnings', 'ignore:The inplace keyword') # wfdb and the newest pandas
 
 def pytest_collection_modifyitems(config, items):
+    for item in items: item.add_marker(pytest.mark.xdist_group(_group(item)))
     if config.getoption('--slow'): return
     for item in items:
         if 'slow' in item.keywords: item.add_marker(pytest.mark.skip(reason='slow: run with --slow'))
+
+def _group(item):
+    "With `-n 2 --dist loadgroup` a file's tests stay in one process, with what they made; the contract's, which are most of all, those of one detector"
+    params = item.callspec.params if hasattr(item, 'callspec') else {}
+    name = params['name'] if isinstance(params.get('name'), str) else type(params['estimator']).__name__.lower() if 'estimator' in params else ''
+    return f'{item.path.stem} {name}'.strip() if item.path.stem == 'test_detector' else item.path.stem
 
 @pytest.fixture(scope='session')
 def mitdb():

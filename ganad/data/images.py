@@ -142,7 +142,7 @@ def __repr__(self:Images):
     lazy = '' if isinstance(self.x, np.ndarray) else ', read when asked'
     known = f", {int((self.y == 1).sum()):,} anomalous" if (self.y >= 0).all() else ''
     left = f", {len(self.unreadable)} unreadable left out" if self.unreadable else ''
-    return f"{len(self):,} {kind} of {len(self.classes)} class{'es'*(len(self.classes) > 1)}{known}, x {tuple(self.x.shape)}{lazy}{left}"
+    return f"{len(self):,} {kind} of {(n := len(np.unique(self.y_class)))} class{'es'*(n != 1)}{known}, x {tuple(self.x.shape)}{lazy}{left}"
 
 # %% ../../nbs/data/40_images.ipynb #7eef7a96
 def simulate_images(
@@ -226,7 +226,7 @@ def protocol_contaminated(
 # %% ../../nbs/data/40_images.ipynb #85e25d65
 @functools.cache
 def _formats():
-    "The formats that Pillow reads by itself: EPS is left out, since reading it starts another program"
+    "The formats that Pillow reads by itself: EPS and WMF are left out, since they need another program or system"
     Image.init()
     return tuple(name for name in Image.OPEN if name not in ('EPS', 'WMF'))
 
