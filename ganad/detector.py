@@ -94,7 +94,7 @@ Detector.fit = fit
 def _training_scores(self, x): return self._scored(x)
 
 def _set_threshold(self, scores):
-    "The `contamination` quantile of the training scores"
+    "The threshold that so many training scores exceed: the `contamination` quantile of -A"
     self.train_scores_ = np.sort(scores).astype(np.float32)
     self.offset_ = float(np.percentile(-self.train_scores_.astype(np.float64), 100 * self.contamination))
 

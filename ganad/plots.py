@@ -68,6 +68,7 @@ def plot_losses(
     epoch = frame['epoch'] if 'epoch' in frame else np.arange(1, len(frame) + 1)
     for name, color in zip(columns, CYCLE*len(columns)): ax.plot(epoch, frame[name], label=name, color=color, marker='.' if len(frame) < 15 else None)
     ax.set(xlabel='epoch', ylabel='loss', title='Losses', yscale='log' if log else 'linear')
+    ax.xaxis.get_major_locator().set_params(integer=True)
     ax.legend()
     return ax
 
@@ -89,8 +90,8 @@ def plot_scores(
     for at, color, name in ((~y, NORMAL, 'normal'), (y, ANOMALOUS, 'anomalous')):
         if at.any(): ax.hist(score[at], edges, weights=np.full(at.sum(), 1/at.sum()), color=color, alpha=.55, label=f'{name} ({at.sum():,})')
     if threshold is not None: ax.axvline(threshold, color='k', ls='--', lw=1, label=f'threshold {threshold:.3g}')
-    ax.set(xlabel='anomaly score', ylabel='share of the class', title='Scores by class', xscale='log' if log else 'linear')
-    ax.legend()
+    ax.set(xlabel='anomaly score', ylabel='share of the class', title='Scores by class', xscale='log' if log else 'linear', ylim=(0, 1.25*ax.get_ylim()[1]))
+    ax.legend(ncols=3, fontsize=8, loc='upper center')
     return ax
 
 # %% ../nbs/core/50_plots.ipynb #8e00f6e3
@@ -178,9 +179,10 @@ def plot_extremes(
     for row, (name, numbers) in zip(axes, chosen.items()):
         for ax, k, place in zip(row, numbers, ('lowest', 'median', 'highest')):
             limits.append(plot_reconstruction(x[k], x_hat[k], fs, f'{name}, {place}: {score[k]:.3g}', before, vmax, unit, ax).get_ylim())
+            ax.title.set_fontsize(9)
     axes[0, 0].set_ylim(np.min(limits), np.max(limits))
     for ax in axes.flat: ax.label_outer()
-    axes[0, 0].legend()
+    axes[0, 0].legend(loc='upper right', fontsize=7)
     return axes
 
 # %% ../nbs/core/50_plots.ipynb #3bf8365a
