@@ -381,7 +381,7 @@ MAPPING_LOSSES = dict(izi=izi, ziz=ziz, izi_f=izi_f)
 
 # %% ../nbs/methods/20_reconstruction.ipynb #df7d3abf
 class InverseMappingReconstructor(Reconstructor):
-    "Asks an encoder; `fit` trains one first if the model has none"
+    "Asks an encoder; `fit` makes one if the model has none, and trains it (a given one is trained further)"
     def __init__(self,
         generator, # A network from latent vectors (N, latent) to samples (N, *shape); it is not changed
         latent:int=None, # Length of a latent vector; default: what the generator's first layer takes

@@ -53,7 +53,7 @@ class Autoencoder(NeuralDetector):
 
 # %% ../../nbs/methods/10_autoencoder.ipynb #9ecc2d54
 class PCA(Detector):
-    "Distance from the subspace of the leading principal components (equation 2)"
+    "Mean squared distance from the subspace of the leading principal components (equation 2)"
     def __init__(self,
         n_components=.95, # Share of the variance to keep, in (0, 1), or a number of components
         contamination:float=.05, # Share of the training data to be flagged
