@@ -268,7 +268,7 @@ def _clock(seconds):
     return f'{h}:{m:02d}:{s}' if h else f'{m}:{s}'
 
 def _time_axis(ax, first, last):
-    "A time axis in seconds, or as a clock where the record is longer than a minute"
+    "A time axis in seconds, or as a clock where it ends later than a minute into the record"
     steps = [.1, .2, .5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 10800, 21600, 43200, 86400]
     ax.xaxis.set_major_locator(MultipleLocator(next((step for step in steps if (last - first)/step <= 10), 7*86400)))
     ax.set_xlabel('time (h:min:s)' if last > 3600 else 'time (min:s)' if last > 60 else 'time (s)')
