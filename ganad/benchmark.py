@@ -347,6 +347,7 @@ def plot_methods(
     ax.set(yticks=range(len(order)), yticklabels=order, xlabel=metric)
     return ax
 
+# %% ../nbs/practice/10_benchmark.ipynb #9ca037b4
 def _part(ax):
     "Moves names that lie on one another down, from the top on"
     ax.figure.canvas.draw()

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.ticker import FuncFormatter, MultipleLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator
 
 from .evaluation import auroc, average_precision, counts_above
 
@@ -68,7 +68,7 @@ def plot_losses(
     epoch = frame['epoch'] if 'epoch' in frame else np.arange(1, len(frame) + 1)
     for name, color in zip(columns, CYCLE*len(columns)): ax.plot(epoch, frame[name], label=name, color=color, marker='.' if len(frame) < 15 else None)
     ax.set(xlabel='epoch', ylabel='loss', title='Losses', yscale='log' if log else 'linear')
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.xaxis.set_major_locator(MaxNLocator('auto', integer=True))       # epochs are whole
     ax.legend()
     return ax
 
