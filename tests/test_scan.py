@@ -8,7 +8,7 @@ from ganad.commands import scan_main
 from ganad.data.ecg import Beats, RecordError, record_beats, resample, simulated_record
 from ganad.detector import make_detector
 from ganad import records
-from ganad.records import array_source, choose_lead, pieces, scan, scan_metadata, shipped_detectors, take, wfdb_source, write_annotations
+from ganad.records import array_source, choose_lead, lead_words, pieces, scan, scan_metadata, shipped_detectors, take, wfdb_source, write_annotations
 
 FS = 360
 
@@ -67,6 +67,14 @@ def test_three_files_that_agree(record, detector, here, capsys):
     np.testing.assert_allclose([float(a) for a, ok in zip(notes.aux_note, scored) if ok], table.score[scored], rtol=1e-5)
     assert (notes.num == np.rint(127*table['quantile'].fillna(0))).all() and notes.num.max() <= 127
     np.testing.assert_allclose(table.time, table['sample']/FS, atol=1e-3)
+
+def test_a_replaced_report_is_said(record, detector, here, capsys):
+    call = [str(record), '--detector', str(detector)]
+    for replaced in (False, True):
+        assert scan_main(call) == 0 and ('in place of an earlier one' in capsys.readouterr().out) == replaced
+
+@pytest.mark.parametrize('name, words', [('V1', 'lead V1'), ('lead 2', 'lead 2'), ('Lead II', 'Lead II'), ('signal', 'signal')])
+def test_a_lead_is_named_once(name, words): assert lead_words(name) == words
 
 def test_report_stands_alone(record, detector, here):
     scan(record, detector=detector, out=here/'out')
