@@ -73,7 +73,7 @@ def millivolts(
     prefix = 'u' if lost else found[1]
     return _PREFIXES.get(prefix)
 
-# %% ../../nbs/data/22_files.ipynb #03d5f261
+# %% ../../nbs/data/22_files.ipynb #c29738c6
 def checked_rate(
     fs, # As a user gave it
 ) -> float|None: # None where none was given
@@ -88,9 +88,9 @@ def single(
     offset=0., # `(leads,)` taken off first
 ) -> np.ndarray: # `(n, leads)` float32, NaN where `x64` is not finite
     "A stretch of a signal in single precision"
-    x = x64 - offset
+    with np.errstate(over='ignore'): x = (x64 - offset).astype(np.float32)
     x[~np.isfinite(x)] = np.nan
-    return x.astype(np.float32)
+    return x
 
 def costly_offset(
     probe, # `(n, leads)` float64, a stretch of the signal
@@ -115,7 +115,7 @@ def in_single(
         return single(exact(start, stop), offset[0])
     return read
 
-# %% ../../nbs/data/22_files.ipynb #8440107b
+# %% ../../nbs/data/22_files.ipynb #319c6f3b
 def array_source(
     signal,  # `(L,)`, `(L, leads)` or `(leads, L)`: an array, a list, a masked array
     fs,      # Samples a second
@@ -145,14 +145,14 @@ def unique(
     "A name for each lead: its own, a number where it has none, and a number behind what stood there before"
     many, out = len(leads), []
     for i, name in enumerate(leads):
-        name = str(name).strip() if name is not None else ''
+        name = ' '.join(str(name).split()) if name is not None else ''
         name = name or ('signal' if many == 1 else f'lead {i + 1}')
         n, first = 2, name
         while name in out: name, n = f'{first} ({n})', n + 1
         out.append(name)
     return out
 
-# %% ../../nbs/data/22_files.ipynb #a797bed5
+# %% ../../nbs/data/22_files.ipynb #f7166468
 _RATES = ('fs', 'freq', 'frequency', 'sampling_rate', 'samplingrate', 'sampling_frequency', 'samplerate', 'sample_rate', 'sfreq', 'hz')
 
 def _arrays(path):
@@ -160,7 +160,10 @@ def _arrays(path):
     if path.suffix.lower() == '.npz':
         with np.load(path, allow_pickle=False) as held: return {k: held[k] for k in held.files}
     from scipy.io import loadmat
-    return {k: np.squeeze(v) for k, v in loadmat(path).items() if not k.startswith('__') and isinstance(v, np.ndarray)}
+    held = loadmat(path).items()
+    return {' '.join(k.split()): np.squeeze(v) for k, v in held if not k.startswith('__') and isinstance(v, np.ndarray)}
+
+def _rises(v): return v.ndim == 1 and len(v) > 50 and bool((np.diff(v.astype(float)) > 0).all())
 
 def stored_arrays(
     path, # A .npy, .npz or .mat file
@@ -173,7 +176,8 @@ def stored_arrays(
     except Exception as e: raise RecordError(f"{path.name} is not a whole file of numbers ({e})") from None
     if path.suffix.lower() == '.npy' and (more := path.stat().st_size - held[''].offset - held[''].nbytes):
         raise RecordError(f"{path.name} holds {more:,} bytes more than its head announces; get it anew")
-    signals = {k: v for k, v in held.items() if k == '' or v.dtype.kind in 'fiu' and v.ndim in (1, 2) and v.size > 9}
+    numbers = {k: v for k, v in held.items() if k == '' or v.dtype.kind in 'fiu' and v.ndim in (1, 2) and v.size > 9}
+    signals = {k: v for k, v in numbers.items() if len(numbers) == 1 or not _rises(v)} # what rises is a clock
     rates = {float(v.item()) for k, v in held.items() if k.lower() in _RATES and v.dtype.kind in 'fiu' and v.size == 1}
     rates = {r for r in rates if 0 < r < float('inf')}
     if len(signals) != 1:
@@ -199,7 +203,7 @@ def agreed_rate(
     if abs(given/stated - 1) <= .005: return given, []
     return stated, [f"the {by} says a sampling rate of {stated:.6g} Hz, but {given:g} Hz was given: the file's was used"]
 
-# %% ../../nbs/data/22_files.ipynb #a60dd398
+# %% ../../nbs/data/22_files.ipynb #ec0cad5f
 def encoding(
     raw:bytes, # The first bytes of a file, or all
 ) -> str: # As Python names it
@@ -218,12 +222,24 @@ def _signal_lines(lines):
     found = wfdb_fields._parse_signal_lines([f'x {r}' for r in rest])
     return dict(found, file_name=list(files), samps_per_frame=[n or 1 for n in found['samps_per_frame']])
 
+def _plain_rate(word):
+    "The rate of a record line, 360 or 360/1000(0), as `wfdb` reads it"
+    rate = float(re.match(r'[-+.\deE]+', word)[0])
+    if not 0 < rate < 1e7: raise ValueError(f'a sampling rate of {word} Hz')
+    return f'{rate:.10f}'.rstrip('0').rstrip('.')
+
+def _header_file(path):
+    "The header of a record, whose ending an old system may have written in capitals; None where there is none"
+    return next((f for e in ('.hea', '.HEA') if (f := path.with_name(path.name + e)).is_file()), None)
+
 def _read_header(path):
     "One header as `wfdb` has it, with `rest`: the lines of segments where it has them; `gainless`: signals without a gain"
-    raw = path.with_name(path.name + '.hea').read_bytes()
+    raw = _header_file(path).read_bytes()
     lines, _ = wfdb.io.header.parse_header_content(raw.decode(encoding(raw), 'replace'))
     if not lines: raise ValueError('it is empty')
-    first = re.sub(r'^\S+?(?=(/\d+)?\s)', 'record', ' '.join(lines[0].split()[:4])) # without times
+    words = lines[0].split()[:4] # without the times of recording
+    if len(words) > 2: words[2] = _plain_rate(words[2])
+    first = re.sub(r'^\S+?(?=(/\d+)?\s)', 'record', ' '.join(words))
     fields, rest = wfdb_fields._parse_record_line(first), lines[1:]
     many = fields.pop('n_seg')
     if many is not None: return wfdb.Record(**fields), rest, []
@@ -251,7 +267,7 @@ def _check_files(header, name, folder):
             raise RecordError(f"{file} is cut short: it holds {held:,} samples a lead, {name}.hea says {header.sig_len:,}. Get the record anew")
     if not header.sig_len and lengths: header.sig_len = min(lengths)
 
-# %% ../../nbs/data/22_files.ipynb #57518548
+# %% ../../nbs/data/22_files.ipynb #d7037ec4
 @dataclass
 class WfdbHeader:
     "What the header of a record says, or the headers of all its segments"
@@ -275,14 +291,14 @@ def wfdb_path(
 ) -> Path: # Without an ending
     "The name of a record; an ending .hea, .dat or .atr is taken off"
     path = Path(path)
-    return path.with_suffix('') if path.suffix in ('.hea', '.dat', '.atr', '.mat') else path
+    return path.with_suffix('') if path.suffix.lower() in ('.hea', '.dat', '.atr', '.mat') else path
 
 def wfdb_header(
     path, # The record's files, without an ending
 ) -> WfdbHeader:
     "Reads a record's header, checks its files and fills in what is left out; no sample is read"
     path = Path(path)
-    if not path.with_name(path.name + '.hea').is_file(): raise _no_record(path)
+    if _header_file(path) is None: raise _no_record(path)
     try:
         header, lines, _ = _read_header(path)
         if lines: return _many(path, header, lines)
@@ -1133,7 +1149,7 @@ def frame_source(
     for c in frame.select_dtypes('timedelta'): frame[c] = frame[c].dt.total_seconds()
     return _collected(Path(name), [frame], checked_rate(fs))
 
-# %% ../../nbs/data/22_files.ipynb #57a7fc6b
+# %% ../../nbs/data/22_files.ipynb #453ae8bc
 ENDINGS = ('.edf', '.bdf', '.rec', '.csv', '.tsv', '.txt', '.npy', '.npz', '.mat')
 
 def kind_of(
@@ -1143,11 +1159,11 @@ def kind_of(
     name = path.name.lower()
     packed, ending = name.endswith('.gz'), Path(name.removesuffix('.gz')).suffix
     if ending in ('.csv', '.tsv', '.txt'): return 'text'
-    if ending == '.mat' and path.with_suffix('.hea').is_file(): return 'wfdb'
+    if ending == '.mat' and _header_file(path.with_suffix('')): return 'wfdb'
     if ending in ENDINGS and not packed: return 'edf' if ending in ('.edf', '.bdf', '.rec') else 'arrays'
-    if ending == '.dat' and path.is_file() and not path.with_suffix('.hea').is_file():
+    if ending == '.dat' and path.is_file() and _header_file(path.with_suffix('')) is None:
         raise RecordError(f"{path.name} without its header {path.stem}.hea is not read; if it is a text of numbers, name it {path.stem}.txt")
-    if path.with_name(path.name + '.hea').is_file() or ending in ('.hea', '.dat', '.atr') or not path.is_file() and ending not in _OTHERS: return 'wfdb'
+    if _header_file(path) or ending in ('.hea', '.dat', '.atr') or not path.is_file() and ending not in _OTHERS: return 'wfdb'
     beside = path.with_suffix('.hea')
     hint = f"; beside it lies the WFDB record {beside.stem}" if path.suffix and beside.is_file() else ''
     raise RecordError(f"{path.name}: files that end in {path.suffix or 'nothing'} are not read{hint}. Read are WFDB records and {', '.join(ENDINGS)}, texts also with .gz")
@@ -1158,7 +1174,7 @@ def _plain_path(path):
     "A path as Python has it, with the home folder in it; a folder is refused"
     try: path = Path(path).expanduser()
     except RuntimeError: path = Path(path) # of a user that is not here
-    if not path.name or path.is_dir() and not path.with_name(path.name + '.hea').is_file(): raise _no_record(path)
+    if not path.name or path.is_dir() and _header_file(path) is None: raise _no_record(path)
     return path
 
 def open_record(
