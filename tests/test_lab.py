@@ -235,4 +235,4 @@ def test_the_wheel_carries_the_notebooks_and_they_run(tmp_path, server):
     import nbformat
     for name in ('book/10_notation', 'core/50_plots'):
         path = mine/'nbs'/f'{name}.ipynb'
-        NotebookClient(nbformat.read(path, as_version=4), timeout=None, resources={'metadata': {'path': str(path.parent)}}).execute(env=env | {'OMP_NUM_THREADS': '1'})
+        NotebookClient(nbformat.read(path, as_version=4), timeout=None, startup_timeout=600, resources={'metadata': {'path': str(path.parent)}}).execute(env=env | {'OMP_NUM_THREADS': '1'})

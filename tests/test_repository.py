@@ -91,6 +91,24 @@ def test_notebook(path):
     assert not code or re.search(r'This notebook took \d+ second', ''.join(texts(code[-1]))), 'its last cell does not state its measured time'
 
 
+def notebook_of(path, code):
+    path.write_text(json.dumps(dict(cells=[dict(cell_type='code', id='0', metadata={}, execution_count=None, outputs=[], source=code)], metadata={}, nbformat=4, nbformat_minor=5)))
+    return path
+
+@pytest.mark.skipif(not hasattr(os, 'wait4'), reason='needs Unix')
+def test_each_notebook_runs_in_a_process_of_its_own(tmp_path):
+    "A failure and too much memory are told by name, and what one took is not counted against the next"
+    (tmp_path/'pyproject.toml').write_text('[project]\nname = "some"\nversion = "0"\n\n[tool.nbdev]\ntitle = "some"\n')
+    codes = {'good': '1 + 1', 'large': 'held = bytes(range(256)) * 2_000_000', 'wrong': "raise ValueError('no such luck')", 'last': "assert 'held' not in globals()"}
+    paths = [notebook_of(tmp_path/f'{name}.ipynb', code) for name, code in codes.items()]
+    def run(*words): return subprocess.run([sys.executable, 'tests/notebooks.py', *words], cwd=ROOT, capture_output=True, text=True)
+    done = run(*paths, '--n-workers', '1', '--most', '.4')
+    assert done.returncode == 1 and 'no such luck' in done.stdout, done.stdout + done.stderr
+    told = done.stdout.split('4 notebooks, 2 failed')[1].split('\n  ')[1:]
+    assert 'large.ipynb: 0.' in told[0] and 'GB is more than 0.4' in told[0] and 'wrong.ipynb: exit status 1' in told[1]
+    assert run(paths[0], paths[3]).returncode == 0
+
+
 @pytest.mark.parametrize('module', ['ganad', 'ganad.commands'])
 def test_import_is_light(module):
     "torch and scikit-learn cost seconds: `import ganad` and the commands' parsers do without"
