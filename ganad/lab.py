@@ -9,7 +9,7 @@ __all__ = ['PROJECT', 'SKIP', 'LIST', 'digest', 'STORED', 'shipped_notebooks', '
            'write_files', 'copy_notebooks', 'stored_files', 'unpacked', 'fetch_stored', 'open_lab', 'lab']
 
 # %% ../nbs/practice/27_lab.ipynb #dbacc90a
-import hashlib, importlib.util, io, json, os, subprocess, sys, urllib.request, zipfile, zlib
+import hashlib, importlib.util, io, json, os, subprocess, sys, urllib.error, urllib.request, zipfile, zlib
 from http.client import HTTPException
 from importlib import resources
 from pathlib import Path
@@ -143,13 +143,14 @@ def fetch_stored(
     kinds = {name: kind_of(to/name, told['sha256'], known.get(name)) for name, told in files.items()}
     lacking = [name for name, kind in kinds.items() if kind in ('new', 'updated')]
     if not lacking or not write: return lacking
-    size = f"{len(lacking)} stored files, {sum(files[name]['size'] for name in lacking)/1e6:.0f} MB"
+    size = f"{len(lacking)} stored file{'s' if len(lacking) > 1 else ''}, {sum(files[name]['size'] for name in lacking)/1e6:.0f} MB"
     contents = _from_clone(files)
     if contents is None:
-        print(f'{size}, are fetched from {url}')
+        print(f'{size}, to be fetched from {url}')
         try: contents = _downloaded(url, files)
         except (OSError, HTTPException, ValueError) as e:
-            raise DataNotFound(f"{size}, could not be fetched from {url}: {' '.join(str(e).split())}. What needs them will say so, all else runs. "
+            why = e.reason if type(e) is urllib.error.URLError else e
+            raise DataNotFound(f"{size}, could not be fetched from {url}: {' '.join(str(why).split())}. What needs them will say so, all else runs. "
                                "Call ganad-lab again with a network, or set GANAD_STORED to the address of that archive elsewhere") from None
     write_files(to, {name: contents[name] for name in lacking}, known)
     return lacking

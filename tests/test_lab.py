@@ -141,7 +141,7 @@ def test_stored_files_are_fetched_once(source, mine, server, monkeypatch, archiv
         from_release(source, f'{server.url}/latest')
     before = below(mine)
     assert lab.fetch_stored(mine, source, write=False) == [RUN, TABLE] and below(mine) == before and not server.asked
-    assert lab.fetch_stored(mine, source) == [RUN, TABLE] and '2 stored files, 0 MB, are fetched from' in capsys.readouterr().out
+    assert lab.fetch_stored(mine, source) == [RUN, TABLE] and '2 stored files, 0 MB, to be fetched from' in capsys.readouterr().out
     after = below(mine)
     assert after.items() - before.items() == {*CONTENTS.items(), (lab.LIST, after[lab.LIST])}
     asked = list(server.asked)
@@ -228,7 +228,7 @@ def test_the_wheel_carries_the_notebooks_and_they_run(tmp_path, server):
     env = os.environ | {'PYTHONPATH': str(site), 'GANAD_STORED': answered(server, released(tmp_path).read_bytes())}
     code = f"from ganad import lab, commands; assert {str(site)!r} in str(lab.shipped_notebooks()); raise SystemExit(commands.lab_main([{str(mine)!r}, '--no-open']))"
     said = subprocess.run([sys.executable, '-c', code], env=env, cwd=tmp_path, check=True, capture_output=True, text=True).stdout
-    assert len(server.asked) == 1 and ', are fetched from http://127.0.0.1' in said and (site/'ganad'/'py.typed').is_file()
+    assert len(server.asked) == 1 and ', to be fetched from http://127.0.0.1' in said and (site/'ganad'/'py.typed').is_file()
     copy, clone = below(mine), {name: path.read_bytes() for name, path in lab.lab_files(ROOT).items()}
     assert copy.keys() - {lab.LIST, 'pyproject.toml'} == clone.keys() and all(copy[name] == clone[name] for name in clone if 'stored' in name)
     from nbclient import NotebookClient
