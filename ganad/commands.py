@@ -320,7 +320,7 @@ def bench_main(argv:list=None) -> int: # Words after the command's name; exit st
 def lab_parser() -> Parser: # Reads the words after `ganad-lab`
     "The options of `ganad-lab`"
     p = Parser('ganad-lab', description="Copy the notebooks that came with ganad into a folder of your own, fetch the trained networks that they read, and open JupyterLab there. Called again, the copy is brought up to date; a file that you have changed is kept.",
-               epilog="The networks come from the release of this version; GANAD_STORED names another address of that archive. Exit status: 0 done, 1 failed, 2 wrong call; else JupyterLab's own.")
+               epilog="The networks come from the release of this version; GANAD_STORED names another address, or a path, of that archive. Exit status: 0 done, 1 failed, 2 wrong call; else JupyterLab's own.")
     p.surplus = "one folder at a time; what is {}? Words for JupyterLab come after --"
     p.add_argument('folder', nargs='?', default='ganad-lab', help="where the copy is, or shall be (default: %(default)s)")
     p.add_argument('--no-open', action='store_true', help="copy and fetch, and do not start JupyterLab")

@@ -109,6 +109,7 @@ def unpacked(
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             if sorted(archive.namelist()) != sorted(files): raise ValueError("its files are not those that this version of ganad needs")
             for entry in archive.infolist():
+                if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED): raise ValueError(f"{entry.filename} is packed in a way that zip archives seldom are")
                 if entry.file_size != files[entry.filename]['size']: raise ValueError(f"{entry.filename} has {entry.file_size:,} bytes, not {files[entry.filename]['size']:,}")
             contents = {name: archive.read(name) for name in files}
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError) as e: raise ValueError(f"it is damaged or no archive ({e})") from None
@@ -127,6 +128,7 @@ def _from_clone(files):
 def _downloaded(url, files):
     "The files of the archive at an address; an OSError, HTTPException or ValueError says why they could not be had"
     most = 100_000 + sum(told['size'] + 1000 for told in files.values())
+    if '://' not in url: url = Path(url).resolve().as_uri()
     with urllib.request.urlopen(url, timeout=60) as answer: data = answer.read(most + 1)
     if len(data) > most: raise ValueError("it is larger than all files that this version of ganad needs")
     return unpacked(data, files)
@@ -144,15 +146,16 @@ def fetch_stored(
     lacking = [name for name, kind in kinds.items() if kind in ('new', 'updated')]
     if not lacking or not write: return lacking
     size = f"{len(lacking)} stored file{'s' if len(lacking) > 1 else ''}, {sum(files[name]['size'] for name in lacking)/1e6:.0f} MB"
-    contents = _from_clone(files)
+    contents = _from_clone({name: files[name] for name in lacking})
     if contents is None:
         print(f'{size}, to be fetched from {url}')
         try: contents = _downloaded(url, files)
         except (OSError, HTTPException, ValueError) as e:
             why = e.reason if type(e) is urllib.error.URLError else e
             raise DataNotFound(f"{size}, could not be fetched from {url}: {' '.join(str(why).split())}. What needs them will say so, all else runs. "
-                               "Call ganad-lab again with a network, or set GANAD_STORED to the address of that archive elsewhere") from None
-    write_files(to, {name: contents[name] for name in lacking}, known)
+                               "Call ganad-lab again with a network, or set GANAD_STORED to the address or path of that archive") from None
+    same = {name: files[name]['sha256'] for name, kind in kinds.items() if kind == 'same'}
+    write_files(to, {name: contents[name] for name in lacking}, known | same)
     return lacking
 
 # %% ../nbs/practice/27_lab.ipynb #b1262190

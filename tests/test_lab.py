@@ -3,6 +3,7 @@ import hashlib
 import io
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -153,7 +154,7 @@ SPOILT = {
     'a file less': archive_of((RUN, CONTENTS[RUN])), 'a file more': archive_of(*CONTENTS.items(), ('nbs/index.ipynb', b'{}')), 'a file twice': archive_of(*CONTENTS.items(), (TABLE, b'x')),
     'out of the folder': archive_of(*CONTENTS.items(), ('../outside', b'x')), 'out of the folder only': archive_of(('../outside', b'x')), 'from the root': archive_of(*CONTENTS.items(), ('/tmp/outside', b'x')),
     'another archive': archive_of(('readme.txt', b'hello')), 'a page': b'<html>Please log in</html>', 'too large': WHOLE + bytes(200_000),
-    'unpacks to much more': archive_of((RUN, bytes(10**8)), (TABLE, CONTENTS[TABLE]), method=zipfile.ZIP_DEFLATED),
+    'packed otherwise': archive_of(*CONTENTS.items(), method=zipfile.ZIP_LZMA), 'unpacks to much more': archive_of((RUN, bytes(10**8)), (TABLE, CONTENTS[TABLE]), method=zipfile.ZIP_DEFLATED),
 }
 
 @pytest.mark.parametrize('name', SPOILT)
@@ -164,6 +165,21 @@ def test_a_spoilt_archive_leaves_nothing(source, mine, server, tmp_path, name):
     assert '\n' not in str(told.value) and below(tmp_path) == before
     answered(server, WHOLE)
     assert lab.fetch_stored(mine, source) == [RUN, TABLE]
+
+def test_no_damage_passes_and_none_is_a_traceback():
+    "Bytes changed, cut off, moved: what comes out is the whole or a ValueError"
+    rng, whole = random.Random(0), {method: archive_of(*CONTENTS.items(), method=method) for method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA)}
+    refused = 0
+    for _ in range(3000):
+        data = bytearray(rng.choice(list(whole.values())))
+        at = rng.choice([rng.randrange(len(data)), len(data) - 1 - rng.randrange(min(300, len(data)))])     # the directory stands at the end
+        if rng.random() < .2: del data[at:]
+        elif rng.random() < .2: data[at:at + 20] = data[:20]
+        else: data[at] = rng.randrange(256)
+        try: found = lab.unpacked(bytes(data), LISTED)
+        except ValueError: refused += 1
+        else: assert found == CONTENTS
+    assert 1500 < refused < 3000
 
 @pytest.mark.parametrize('status, headers, words', [(200, {'Content-Length': 10**5}, 'IncompleteRead|damaged'), (404, {}, 'HTTP Error 404'), (503, {}, 'HTTP Error 503'), (302, {'Location': 'file:///stored.zip'}, 'is not allowed')],
                          ids=['connection lost', 'no such file', 'busy', 'sent elsewhere'])
@@ -207,6 +223,12 @@ def test_in_a_clone_no_network_is_needed(source, mine, tmp_path, monkeypatch):
     with pytest.raises(DataNotFound): lab.fetch_stored(mine, source)
     (clone/RUN).write_bytes(CONTENTS[RUN])
     assert lab.fetch_stored(mine, source) == [RUN, TABLE] and (mine/RUN).read_bytes() == CONTENTS[RUN]
+
+def test_an_archive_on_the_disk(source, mine, tmp_path, monkeypatch):
+    monkeypatch.setenv('GANAD_STORED', 'stored.zip')
+    with pytest.raises(DataNotFound, match='No such file'): lab.fetch_stored(mine, source)
+    (tmp_path/'stored.zip').write_bytes(WHOLE)
+    assert lab.fetch_stored(mine, source) == [RUN, TABLE]
 
 def test_a_clone_has_no_list(tmp_path): assert lab.stored_files(ROOT)['files'] == {} and lab.fetch_stored(tmp_path, ROOT) == []
 
