@@ -415,6 +415,7 @@ def test_a_checkpoint_is_no_detector(tmp_path):
 
 def test_a_missing_detector_is_said(tmp_path):
     with pytest.raises(FileNotFoundError, match=f"no detector in 'nowhere': there is no {FILE}"): load_detector(tmp_path/'nowhere')
+    with pytest.raises(FileNotFoundError, match="no detector in 'ring-p1'.*; fetch the stored runs with ganad-lab"): load_detector(tmp_path/'stored'/'ring-p1')
 
 @pytest.mark.parametrize('broken', ['replace', 'fsync', 'write_bytes'])
 def test_a_failed_write_keeps_the_old_file(tmp_path, monkeypatch, broken):
@@ -480,7 +481,7 @@ def budget(monkeypatch): return lambda value: monkeypatch.setenv('GANAD_BUDGET',
 def test_a_stored_run_is_made_once(name, budget, tmp_path):
     x = samples('table')
     budget('quick')
-    with pytest.raises(ValueError, match="stored run 'run' is missing; make it with GANAD_BUDGET=full"): stored(tmp_path/'run', quick(name), x, 'set a')
+    with pytest.raises(ValueError, match="stored run 'run' is missing; make it with GANAD_BUDGET=full, or fetch it with ganad-lab"): stored(tmp_path/'run', quick(name), x, 'set a')
     assert not (tmp_path/'run').exists()
     budget('full')
     made = stored(tmp_path/'run', quick(name), x, 'set a')
