@@ -53,7 +53,7 @@ def _as_samples(x):
         raise ValueError(f"expected an array of samples, got {'nothing' if x is None else f'the text {str(x)!r}'}; read the file first, and give its numbers")
     if torch.is_tensor(x): x = (x.float() if x.dtype in (torch.bfloat16, torch.float16) else x).detach().cpu().numpy()
     if np.ma.isMaskedArray(x): x = x.astype(float).filled(np.nan)      # masked is missing
-    if getattr(getattr(x, 'dtype', None), 'kind', '') in 'mM': raise ValueError("expected numbers, got dates or times; turn them into numbers, as in seconds since the first")
+    if getattr(getattr(x, 'dtype', None), 'kind', '') in ('m', 'M'): raise ValueError("expected numbers, got dates or times; turn them into numbers, as in seconds since the first")
     if getattr(x, 'ndim', 0) > 2 and not min(x.shape[1:]): raise ValueError(f"expected samples with values in them, got an array of shape {tuple(x.shape)}")
     return x
 
