@@ -8,7 +8,7 @@ Docs: https://ganad.github.io/ganad/settings.html.md"""
 __all__ = ['DEFAULTS', 'CHOICES', 'unknown', 'settings', 'by_budget', 'whole_file', 'DataNotFound', 'data_named', 'data_folder']
 
 # %% ../nbs/00_settings.ipynb #4103eb4d
-import difflib, os
+import difflib, os, uuid
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -76,7 +76,7 @@ def whole_file(
 ):
     "Yields a temporary path to write to; renamed to `path` at the end, removed if the block raises"
     path = Path(path)
-    tmp = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
+    tmp = path.with_name(f'.{path.name}.{uuid.uuid4().hex[:12]}.tmp')
     try:
         yield tmp
         with open(tmp, 'rb+') as f: os.fsync(f.fileno())
