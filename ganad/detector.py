@@ -22,7 +22,7 @@ from torch import nn
 from . import __version__
 from .networks import in_blocks
 from .settings import settings, unknown
-from .training import WeightAverage, pick_device, read_tensors, train, write_tensors
+from .training import RandomStream, WeightAverage, pick_device, read_tensors, train, write_tensors
 
 # %% ../nbs/core/30_detector.ipynb #ce6c7943
 class Detector(OutlierMixin, BaseEstimator):
@@ -283,9 +283,7 @@ class NeuralDetector(Detector):
 
     def _fit(self, x, callbacks=(), checkpoint=None, progress=False, every=60.):
         "Builds the networks from the seed, lets the players play"
-        with torch.random.fork_rng():
-            torch.manual_seed(self.seed)
-            self.networks_ = nn.ModuleDict(self._build(self.sample_shape_))
+        with RandomStream(self.seed): self.networks_ = nn.ModuleDict(self._build(self.sample_shape_))
         epochs = default_epochs(len(x), min(self.batch_size, len(x))) if self.epochs is None else self.epochs
         self.history_ = train(self._players(self.networks_), x, epochs, self.batch_size, self.seed, self.device, self.precision,
                               self._averages(self.networks_), callbacks, checkpoint, every, progress)
@@ -295,7 +293,7 @@ class NeuralDetector(Detector):
     def _placed(self, x): return x.to(next(self.networks_.parameters()).device)
     def _state(self): return self.networks_.state_dict()
     def _restore(self, tensors):
-        self.networks_ = nn.ModuleDict(self._build(self.sample_shape_))
+        with RandomStream(0): self.networks_ = nn.ModuleDict(self._build(self.sample_shape_))      # the file's weights take the place of these
         self.networks_.load_state_dict(tensors)
         self.networks_.to(pick_device(self.device)).eval().requires_grad_(False)
 
@@ -356,8 +354,7 @@ def _fit(self, x, callbacks=(), checkpoint=None, progress=False, every=60.):
     x, held = self._split(x)
     size = min(self.batch_size, len(x))
     epochs = min(50, default_epochs(len(x), size)) if self.epochs is None else self.epochs
-    with torch.random.fork_rng():
-        torch.manual_seed(self.seed)
+    with RandomStream(self.seed):
         self.networks_ = nn.ModuleDict(self._build(self.sample_shape_))
         self._bound(self.networks_)
     decay = 1 - 1/max(1, .1 * epochs * (len(x) // max(1, size))) if self.decay is None else self.decay
@@ -395,7 +392,7 @@ def run_key(
     shape, # Shape of a sample
 ) -> str:
     "A hash of parameters, data, networks and the code of the method's module"
-    networks = str(nn.ModuleDict(detector._build(tuple(shape)))) if isinstance(detector, NeuralDetector) else ''
+    with RandomStream(0): networks = str(nn.ModuleDict(detector._build(tuple(shape)))) if isinstance(detector, NeuralDetector) else ''
     params = {k: v for k, v in detector.get_params().items() if k not in ('device', 'contamination')}
     whole = [type(detector).__qualname__, params, data, networks, _method_code(type(detector)), list(shape)]
     return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:16]
