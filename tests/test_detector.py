@@ -6,8 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from joblib import Parallel, delayed, parallel_config
 from sklearn.base import clone
 from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import cross_val_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from ganad import settings as settings_module
@@ -602,3 +604,57 @@ def test_reconstructions_are_in_the_columns_own_units():
     x, t = rows_and_times(200, 0)
     x = np.column_stack([x, 1.7e9 + 1000*x[:, 0]])      # the last column follows from the first
     assert abs(make_detector('pca', n_components=.999).fit(x).reconstruct(x)[:, 4] - x[:, 4]).max() < 60
+
+
+# ---- threads
+
+def drawing(name, **params):
+    "A detector with all that draws random numbers switched on"
+    more = {k: v for k, v in dict(noise=.1, dropout=.2, width=8, units=8).items() if k in _class_of(name)._get_param_names()}
+    return quick(name, batch_size=16, **more, **params)
+
+@pytest.mark.parametrize('kind', ['table', 'colour image'])
+@neural
+def test_the_same_seed_gives_the_same_in_any_thread(name, kind):
+    x = samples(kind)
+    fit = lambda seed: drawing(name, seed=seed).fit(x)
+    alone, state = {seed: fit(seed) for seed in (0, 1)}, torch.get_rng_state()
+    seeds = [0, 1, 0, 1]
+    for seed, detector in zip(seeds, Parallel(4, backend='threading')(delayed(fit)(seed) for seed in seeds)):
+        wanted = alone[seed]._state()
+        assert all(torch.equal(v, wanted[k]) for k, v in detector._state().items())
+        equal(detector.train_scores_, alone[seed].train_scores_)
+    assert torch.equal(torch.get_rng_state(), state)
+
+@each
+def test_the_global_random_state_is_neither_used_nor_changed(name, tmp_path):
+    x, states = samples('table'), []
+    for seed in (3, 4):
+        torch.manual_seed(seed); np.random.seed(seed)
+        before = torch.get_rng_state(), np.random.get_state()[1].copy()
+        detector = (drawing if name in NEURAL else quick)(name).fit(x)
+        detector.save(tmp_path)
+        load_detector(tmp_path).reconstruct(x); run_key(detector, 'a', (6,)); detector.anomaly_score(x)
+        assert torch.equal(torch.get_rng_state(), before[0]); equal(np.random.get_state()[1], before[1])
+        states.append(detector._state())
+    assert all(torch.equal(states[0][k], states[1][k]) for k in states[0])
+
+FOLDS = np.concatenate([np.random.default_rng(0).normal(size=(90, 2)) @ [[1, .5, -1, .2], [.3, 1, .4, -1]], np.random.default_rng(1).normal(size=(30, 4))])
+ORDER = np.random.default_rng(2).permutation(120)
+
+def folds(name, n_jobs=1):
+    "AUROC of three folds; 1 is normal, since decision_function is higher for normal samples"
+    detector = quick(name, batch_size=16) if name in NEURAL else quick(name)
+    return cross_val_score(detector, FOLDS[ORDER], (ORDER < 90).astype(int), scoring='roc_auc', cv=3, n_jobs=n_jobs, error_score='raise')
+
+@pytest.fixture(scope='module')
+def by_loky():
+    "All in one pool of processes: each of them has to import torch"
+    with parallel_config('loky'): return {name: folds(name, 4) for name in NAMES}
+
+@each
+def test_cross_validation_is_the_same_in_threads_processes_and_in_sequence(name, by_loky):
+    wanted = folds(name)
+    with parallel_config('threading'): equal(folds(name, 4), wanted)
+    equal(by_loky[name], wanted)
+    assert len(wanted) == 3 and len(set(wanted)) > 1
