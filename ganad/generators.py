@@ -9,7 +9,8 @@ __all__ = ['DCGAN', 'as_series', 'LSTMGenerator', 'LSTMCritic', 'LSTMGAN', 'made
            'mmd2', 'mmd_test', 'train_on_synthetic', 'embed']
 
 # %% ../nbs/practice/18_generators.ipynb #a4b9dc4f
-import math
+import math, threading
+from contextlib import contextmanager
 
 import numpy as np
 import pandas as pd
@@ -66,6 +67,14 @@ def as_series(shape):
     if len(shape) == 1: return 1, shape[0]
     return (shape[0], shape[1]) if len(shape) == 2 else (shape[0]*shape[2], shape[1])
 
+_switch = threading.Lock()
+
+@contextmanager
+def _cudnn(x, enabled):
+    "NVIDIA's library on or off for a block; its switch belongs to the whole process, so one thread at a time"
+    if not x.is_cuda: yield; return
+    with _switch, torch.backends.cudnn.flags(enabled=enabled): yield
+
 class LSTMGenerator(nn.Module):
     "A latent vector, heard at each step with a clock, becomes a series"
     def __init__(self, shape, latent, units, patch):
@@ -93,7 +102,7 @@ class LSTMCritic(nn.Module):
         "f(x), shape (N, features)"
         x = x[:, None] if len(self.shape) == 1 else x if len(self.shape) == 2 else x.transpose(2, 3).flatten(1, 2)
         x = nn.functional.pad(x, (0, -x.shape[-1] % self.patch)).unflatten(2, (-1, self.patch)).transpose(1, 2).flatten(2)
-        with torch.backends.cudnn.flags(enabled=not self.twice): states, _ = self.lstm(x)
+        with _cudnn(x, not self.twice): states, _ = self.lstm(x)
         return nn.functional.leaky_relu(self.body(states.flatten(1)), .2)
     def forward(self, x):
         "The logit of each sample, shape (N,)"
