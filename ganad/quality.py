@@ -112,15 +112,15 @@ CLEAR = LIMITS | dict(alike=.95, quiet=.25)
 FACTORS = (.1, .2, .25, .4, .5, 2, 2.5, 4, 5, 10)
 
 def other_rate(
-    lead,     # `(L,)`, a minute or more
+    lead,     # `(L,)`, half a minute or more at the other rate
     fs:float, # Samples a second, as given
 ) -> tuple: # (samples a second, beats a minute), or None
     "The sampling rate at which a lead would clearly be an ordinary ECG"
     found = []
     for rate in (fs*factor for factor in FACTORS):
         size = int(10*rate)
-        if rate < 80 or len(lead) < size/2: continue
-        parts = [lead[i:i + size] for i in np.unique(np.linspace(0, max(0, len(lead) - size), 3).astype(int))]
+        if rate < 80 or len(lead) < 3*size: continue
+        parts = [lead[i:i + size] for i in np.linspace(0, len(lead) - size, 3).astype(int)]
         table = pd.DataFrame([measure(x, rate, find_peaks(x, rate)) for x in parts])
         good = looks_like_ecg(table, CLEAR) & table.rate.between(40, 130) & table.sharp.between(7.5, 18)
         if good.mean() > .6: found.append((abs(np.log(table.sharp[good].median()/12)), rate, table.rate[good].median()))
@@ -148,7 +148,7 @@ class Quality:
         name='the signal', # What the lead is called in a sentence
     ):
         if not fs >= 80: raise ValueError(f"a QRS complex cannot be read at less than 80 samples a second, got {fs:g}; is the sampling rate right?")
-        self.fs, self.length, self.name, self.rows, self.rates = fs, length, name, [], []
+        self.fs, self.length, self.name, self.rows, self.rates, self.tried = fs, length, name, [], [], 0
         self.size = min(length, round(10*fs))
         self.every = round(min(120, max(10, length/fs/15))*fs)
 
@@ -168,8 +168,10 @@ class Quality:
             new.append(dict(start=at/self.fs, **measure(x, self.fs, inside)))
         self.rows += new
         if any(row['signal'] for row in new):
-            clear = any(looks_like_ecg(row, CLEAR) for row in new)
-            self.rates.append(None if clear else other_rate(lead, self.fs))
+            if any(looks_like_ecg(row, CLEAR) for row in new): self.rates.append(None)
+            elif self.tried < 6:
+                self.tried += 1
+                self.rates.append(other_rate(lead, self.fs))
 
 # %% ../nbs/practice/28_quality.ipynb #92ddd51e
 WHY = dict(beats="fewer than three peaks stand out in ten seconds",
@@ -195,8 +197,8 @@ def _rate_note(self:Quality):
     guess = next((g for g, n in Counter(g[0] for g in self.rates if g).most_common(1) if 2*n > len(self.rates)), None)
     if guess is None: return None
     beats = np.median([g[1] for g in self.rates if g and g[0] == guess])
-    return 'rate', (f"the sampling rate of {self.fs:g} Hz is hardly right: at that rate the heart would beat {beats*self.fs/guess:.0f} times a minute, "
-                    f"at about {guess:g} Hz it beats {beats:.0f} times and {self.name} looks like an ECG")
+    return 'rate', (f"{self.name} does not look like an ECG at a sampling rate of {self.fs:g} Hz, where the heart would beat {beats*self.fs/guess:.0f} times "
+                    f"a minute, but clearly does at about {guess:.4g} Hz, where it beats {beats:.0f} times: is the rate right?")
 
 @patch
 def _ecg_note(self:Quality, table):
@@ -217,7 +219,7 @@ def plausibility(
     quality.add(np.asarray(lead), find_peaks(lead, fs) if peaks is None else np.asarray(peaks))
     return quality.verdict()
 
-# %% ../nbs/practice/28_quality.ipynb #9f794ef7
+# %% ../nbs/practice/28_quality.ipynb #a6f1fbae
 SILENCES = {'rate': ('ecg', 'lead', 'calibration', 'unreadable', 'scores'), 'ecg': ('lead', 'calibration', 'unreadable', 'scores'), 'lead': ('scores',)}
 
 def merge_notes(
