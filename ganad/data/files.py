@@ -121,7 +121,7 @@ def in_single(
         return single(exact(start, stop) if stop > start else exact(0, 1)[:0], offset[0])
     return read
 
-# %% ../../nbs/data/22_files.ipynb #fad8f0e4
+# %% ../../nbs/data/22_files.ipynb #7b552141
 def array_source(
     signal,  # `(L,)`, `(L, leads)` or `(leads, L)`: an array, a list, a masked array
     fs,      # Samples a second
@@ -158,7 +158,7 @@ def unique(
     many, out = len(leads), []
     for i, name in enumerate(leads):
         name = ' '.join(str(name).split()) if name is not None else ''
-        name = name or ('signal' if many == 1 else f'lead {i + 1}')
+        name = ''.join(c for c in name if c.isprintable()) or ('signal' if many == 1 else f'lead {i + 1}')
         n, first = 2, name
         while name in out: name, n = f'{first} ({n})', n + 1
         out.append(name)
@@ -598,7 +598,7 @@ def lead_words(
     "The name as it stands in a sentence"
     return lead if lead.lower().startswith(('lead', 'signal')) else f'lead {lead}'
 
-# %% ../../nbs/data/22_files.ipynb #33b9728b
+# %% ../../nbs/data/22_files.ipynb #69ef306b
 def _edf_head(path):
     "(its length, data records, s a record, samples a record of each signal, bytes a sample, labels, kind)"
     with open(path, 'rb') as f:
@@ -623,7 +623,7 @@ def _as_utf8(label):
 def _with_points(head, n):
     "A head whose ranges have decimal points where some wrote commas"
     a, b = 256 + 104*n, 256 + 136*n # physical and digital minimum and maximum of each signal
-    return head[:a] + head[a:b].replace(b',', b'.') + head[b:]
+    return head[:244] + head[244:252].replace(b',', b'.') + head[252:a] + head[a:b].replace(b',', b'.') + head[b:]
 
 def _range(signal):
     "Is what the digital values of a signal stand for a range?"
@@ -663,7 +663,7 @@ def _onsets(file, head, count, samples, width, first):
         return float(found[0])
     return np.array([one(i) for i in range(count)])
 
-# %% ../../nbs/data/22_files.ipynb #1ffac9ff
+# %% ../../nbs/data/22_files.ipynb #596748fc
 def edf_source(
     path,      # An EDF, EDF+, BDF or BDF+ file
     lead=None, # The lead that will be scored; default: the first that looks like ECG
@@ -705,6 +705,8 @@ def edf_source(
                           f"ended. A scan needs one stretch; export it as continuous EDF, or in "
                           f"parts")
     same = [i for i, n in enumerate(rates) if n == k and _range(found[i])]
+    lost = [names[i] for i in range(len(found)) if not _range(found[i])]
+    if lost: notes.append(f"{path.name} gives no range for {', '.join(lost)}, which was left out")
     units = [found[i].physical_dimension for i in same]
     factors = [millivolts(u) or 1. for u in units]
     def exact(start, stop):
@@ -764,7 +766,7 @@ def comma_is_decimal(
     if any(len(b) > 1 and b[0] == '0' or re.fullmatch(r'-0+', a) for a, b in rows): return True
     return all(len(b) == 1 for _, b in rows) and len({b for _, b in rows}) > 7
 
-# %% ../../nbs/data/22_files.ipynb #9b596f04
+# %% ../../nbs/data/22_files.ipynb #88baf0c3
 @dataclass
 class Dialect:
     "How the numbers of a text are written"
@@ -803,7 +805,8 @@ def find_dialect(
     if first is None or lined < .5:
         raise RecordError(f"{name}: no numbers in its first {len(lines):,} lines; expected one row "
                           f"a sample, one column a lead")
-    for column in zip(*rows): _no_thousands(column, decimal, name, quoted=(sep, decimal) == (',', ','))
+    below = [r for r in (fields(l, sep) for l in lines[first:]) if len(r) == width]
+    for column in zip(*below): _no_thousands(column, decimal, name, decimal == ',' and '"' in body[-1])
     blank = width == 1 and sum(not l.strip() for l in lines[first:]) < .3*len(lines[first:])
     return Dialect(sep, decimal, width, first, blank)
 
@@ -1071,7 +1074,7 @@ def rises(
     return bool((steps >= 0).all() and (steps > 0).mean() > .02
                 or (np.abs(steps - usual) < 1e-6*usual).mean() > .9)
 
-# %% ../../nbs/data/22_files.ipynb #2d3f8b67
+# %% ../../nbs/data/22_files.ipynb #10922ba3
 def clock_rate(
     x,    # `(n,)` times, float64
     unit, # Seconds in their unit, or None
@@ -1083,7 +1086,7 @@ def clock_rate(
     x = x[np.isfinite(x)]
     steps = np.diff(x)
     moves = np.flatnonzero(steps)
-    if len(moves) < 20: return None
+    if len(moves) < 5: return None
     if (steps < 0).mean() > .1: # stamps of blocks, in no order within them
         rate = len(steps)/(x[-1] - x[0]) if x[-1] > x[0] else 0
         return (rate, False, 1., 9., True) if 25 <= rate <= 5000 else None
@@ -1311,7 +1314,7 @@ def _collected(path, chunks, given, head=None, unit=None, before=0):
     if rows is None: raise RecordError(f"{path.name} holds no signal: it has no line of numbers")
     return _rows_source(rows, fs, Path(path.name.removesuffix('.gz')).stem, notes)
 
-# %% ../../nbs/data/22_files.ipynb #c1e49f1f
+# %% ../../nbs/data/22_files.ipynb #2fcdb9dd
 @contextmanager
 def opened_text(
     path, # A text, perhaps packed with gzip
@@ -1350,7 +1353,7 @@ def _plan(path, lines):
     while ends < d.width - 1 and not any(r[-1 - ends] for r in rows if len(r) == d.width): ends += 1
     head = lines[:d.first]
     names, listed = column_names(head, d, ends, path.name), listed_names(head, d.width - ends)
-    if len([l for l in head if l.startswith('# name:')]) > 1: raise RecordError(f"{path.name} holds several variables; write the signal alone")
+    if sum(l.startswith('# name:') for l in lines) > 1: raise RecordError(f"{path.name} holds several variables; write the signal alone")
     if rows and _numbers_as_names(rows[0]): d.first, rows = d.first + 1, rows[1:]
     if (rate := _rate_on_top(rows)): d.first += 2
     else: d.first += numbers_on_top([r for r in rows if len(r) == d.width], d.decimal)
