@@ -13,8 +13,8 @@ __all__ = ['BEAT_SYMBOLS', 'SECONDS', 'ENDINGS', 'RecordError', 'Source', 'clock
            'clock_rate', 'Columns', 'sort_columns', 'opened_text', 'text_source', 'frame_source', 'kind_of',
            'open_record']
 
-# %% ../../nbs/data/22_files.ipynb #75ed82fc
-import codecs, csv, gzip, io, json, re, tempfile, warnings, zlib
+# %% ../../nbs/data/22_files.ipynb #cce6a8f0
+import codecs, csv, gzip, io, json, re, tempfile, threading, warnings, zlib
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, field
@@ -76,7 +76,7 @@ def millivolts(
     prefix = 'u' if lost else found[1]
     return _PREFIXES.get(prefix)
 
-# %% ../../nbs/data/22_files.ipynb #e50f51ca
+# %% ../../nbs/data/22_files.ipynb #ec310df5
 def checked_rate(
     fs,          # Samples a second, as a user gave them
     needed=True, # May it not be None?
@@ -101,12 +101,13 @@ def costly_offset(
     probe, # `(n, leads)` float64, a stretch of the signal
 ) -> np.ndarray: # `(leads,)`, 0 where single precision holds the lead well
     "The median of each lead whose distance from zero would cost digits"
-    probe = np.where(np.isfinite(probe), probe, np.nan)
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore', RuntimeWarning) # a lead without a valid sample
-        middle, low, high = np.nanquantile(probe, [.5, .02, .98], axis=0)
-    costs = np.spacing(np.abs(middle).astype(np.float32)) > 1e-4*(high - low)
-    return np.where(costs & (high > low), middle, 0.)
+    def one(x):
+        x = x[np.isfinite(x)]
+        if not len(x): return 0.
+        middle, low, high = np.quantile(x, [.5, .02, .98])
+        costs = np.spacing(np.float32(abs(middle))) > 1e-4*(high - low)
+        return middle if costs and high > low else 0.
+    return np.array([one(x) for x in probe.T])
 
 # %% ../../nbs/data/22_files.ipynb #37971b58
 def in_single(
@@ -663,7 +664,7 @@ def _onsets(file, head, count, samples, width, first):
         return float(found[0])
     return np.array([one(i) for i in range(count)])
 
-# %% ../../nbs/data/22_files.ipynb #596748fc
+# %% ../../nbs/data/22_files.ipynb #a93e0894
 def edf_source(
     path,      # An EDF, EDF+, BDF or BDF+ file
     lead=None, # The lead that will be scored; default: the first that looks like ECG
@@ -683,9 +684,7 @@ def edf_source(
             file.seek(head + first*size)
             here = start_of[:236] + str(stop - first).ljust(8).encode() + start_of[244:]
             read = edfio.read_bdf if width == 3 else edfio.read_edf
-            with warnings.catch_warnings():
-                warnings.simplefilter('ignore')
-                return list(read(here + file.read((stop - first)*size), header_encoding='latin-1').signals)
+            return list(read(here + file.read((stop - first)*size), header_encoding='latin-1').signals)
         found = signals(0, min(1, count))
         notes_at = [i for i, l in enumerate(labels) if l in ('EDF Annotations', 'BDF Annotations')]
         plus = notes_at and kind[:3] in ('EDF', 'BDF') and count
@@ -828,7 +827,7 @@ def _begins(lines, sep, decimal, width, valued):
     good = [_conforms(fields(l, sep), decimal, width, valued) for l in following]
     return all(good[:2]) and sum(good) > .6*len(good)
 
-# %% ../../nbs/data/22_files.ipynb #86b53c5c
+# %% ../../nbs/data/22_files.ipynb #19f5fb65
 def numbers_on_top(
     rows, # The first lines of numbers, as words
     decimal,
@@ -838,9 +837,7 @@ def numbers_on_top(
     x = np.array([[value(w) for w in row] for row in rows])
     if len(x) < 20: return 0
     later = x[3:]
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore', RuntimeWarning)
-        low, high = np.nanmin(later, 0), np.nanmax(later, 0)
+    low, high = np.fmin.reduce(later, 0), np.fmax.reduce(later, 0)
     rising = (np.diff(later, axis=0) >= 0).all(0)
     far = (np.abs(x[:3] - (low + high)/2) > 500*(high - low)) & (high > low) & ~rising
     timeless = np.isnan(x[:3]) & rising
@@ -1362,7 +1359,9 @@ def _plan(path, lines):
     names = unique(names + [None]*(d.width - len(names))) if names else list(range(d.width))
     return d, names, rate or stated_rate(head), stated_unit(head)
 
-# %% ../../nbs/data/22_files.ipynb #7dca4abc
+# %% ../../nbs/data/22_files.ipynb #83b3cb6a
+_WARNINGS = threading.Lock() # what Python warns of is a setting of the whole process
+
 def text_source(
     path,    # .csv, .tsv or .txt, or one of these with .gz: one row a sample, one column a lead
     fs=None, # Samples a second, where the file does not say
@@ -1371,7 +1370,7 @@ def text_source(
     path, given = Path(path), checked_rate(fs, needed=False)
     try:
         with opened_text(path) as text: d, names, rate, unit = _plan(path, lines := _head_of(text))
-        with opened_text(path) as text, warnings.catch_warnings():
+        with opened_text(path) as text, _WARNINGS, warnings.catch_warnings():
             warnings.simplefilter('ignore', pd.errors.DtypeWarning)
             warnings.simplefilter('error', pd.errors.ParserWarning)
             for _ in range(d.first): text.readline()
