@@ -1,5 +1,5 @@
 "Files as other people's devices and programs export them: each kind with its right answer, sample by sample, or the words of its refusal"
-import datetime as dt, json
+import datetime as dt
 
 import numpy as np, pandas as pd, pytest, wfdb
 
@@ -68,6 +68,11 @@ WATCHES = [
     good('Spanish', lambda: watch('Nombre,Juan Pérez', 'Dispositivo,"Watch6,2"', 'Frecuencia de muestreo,512 hercios', '', '', 'Derivación,Derivación I', 'Unidad,µV'), leads=['Derivación I'], **WATCH),
     good('Dutch', lambda: watch('Naam,Jan', 'Apparaat,"Watch6,2"', 'Meetfrequentie,512 hertz', '', '', 'Afleiding,Afleiding I', 'Eenheid,µV'), leads=['Afleiding I'], **WATCH),
     good('Japanese', lambda: watch('名前,山田', 'サンプルレート,512ヘルツ', '', '', '誘導,第I誘導', '単位,µV'), leads=['第I誘導'], **WATCH),
+    good('Portuguese', lambda: watch('Nome,João', 'Taxa de amostragem,512 hertz', '', '', 'Derivação,Derivação I', 'Unidade,µV'), leads=None, **WATCH),
+    good('Polish', lambda: watch('Imię,Jan', 'Częstotliwość próbkowania,512 Hz', '', '', 'Odprowadzenie,Odprowadzenie I', 'Jednostka,µV'), leads=None, **WATCH),
+    good('Swedish', lambda: watch('Namn,Ove', 'Samplingshastighet,512 hertz', '', '', 'Avledning,Avledning I', 'Enhet,µV'), leads=None, **WATCH),
+    good('Korean', lambda: watch('이름,김', '샘플링 속도,512Hz', '', '', '리드,리드 I', '단위,µV'), leads=None, **WATCH),
+    good('German, with semicolons', lambda: watch('Name;Max', 'Geburtsdatum;01.02.1970', 'Abtastrate;512 Hertz', '', 'Ableitung;Ableitung I', 'Einheit;µV'), leads=['Ableitung I'], **WATCH),
     good('blank lines ended by CR', lambda: watch('Sample Rate,512 hertz', '', 'Lead,Lead I', 'Unit,µV', end='\r'), leads=['Lead I'], **WATCH)]
 
 @table(WATCHES)
@@ -128,7 +133,12 @@ LABORATORIES = [
     *[good(f'AcqKnowledge in {t[0]}{", tabs at the ends" if e else ""}', lambda t=t, e=e: biopac(t, end=e), **BIOPAC) for t in (MILLI, SEC, MIN) for e in ('', '\t')],
     good('AcqKnowledge without times', lambda: biopac(SEC, time=False), **BIOPAC),
     good('AcqKnowledge without counts', lambda: biopac(SEC, counts=False), **BIOPAC),
+    good('AcqKnowledge with commas between', lambda: biopac(SEC).replace('\t', ','), **BIOPAC | dict(file='a.csv')),
+    good('AcqKnowledge with decimal commas', lambda: biopac(SEC).replace('.', ','), **BIOPAC),
+    good('Vernier', lambda: 'Latest: Time (s)\tLatest: EKG (mV)\n' + lines(seconds(), words(Y), sep='\t'), file='a.txt', leads=['Latest: EKG']),
+    good('Finapres', lambda: 'Time (s);ECG I (mV);reBAP (mmHg)\n' + lines(seconds(), words(Y), words(80 + SLOW), sep=';'), leads=['ECG I', 'reBAP (mmHg)'], unit=['mV', FILE], wanted=[Y, 80 + SLOW]),
     good('LabChart', labchart, **LABCHART),
+    good('LabChart with decimal commas', lambda: labchart().replace('.', ','), **LABCHART),
     good('LabChart in microvolts', lambda: labchart(across='10000 µV', scale=1000), **LABCHART),
     good('LabChart without times', lambda: labchart('2 ms', time=False), **LABCHART),
     good('LabChart with a remark', lambda: labchart(remark=True), **LABCHART),
@@ -167,6 +177,13 @@ SPREADSHEETS = [
     good('a fraction of a day', lambda: 'time,ECG [mV]\n' + lines(at(lambda t: f'{.5 + t/86400:.10f}'), words(Y))),
     bad('thousands in quotes', lambda: 'ECG (µV)\n' + lines(quoted(grouped(THOUSANDS))), 'thousands', said=250),
     bad('thousands with points', lambda: 'ECG (µV)\n' + lines(grouped(THOUSANDS, '.')), 'thousands', said=250),
+    good("R's write.csv", lambda: '"","time","ECG (mV)"\n' + lines([f'"{i + 1}"' for i in range(N)], seconds(), words(Y))),
+    good("R's write.csv2", lambda: '"";"time";"ECG (mV)"\n' + lines([f'"{i + 1}"' for i in range(N)], [w.replace('.', ',') for w in seconds()], words(Y, comma=True), sep=';')),
+    good('a query of a data base', lambda: ' time  |  ECG (mV)  \n-------+-------\n' + lines(seconds(), words(Y), sep=' | ') + f'({N} rows)\n', notes='without a time', file='a.txt'),
+    good('a table of Markdown', lambda: '| time | ECG (mV) |\n|---|---|\n' + ''.join(f'| {t} | {w} |\n' for t, w in zip(seconds(), words(Y))), file='a.txt'),
+    good('sep= behind a mark, units in a row', lambda: ('\ufeffsep=;\nZeit;EKG\ns;mV\n' + lines(seconds(), words(Y), sep=';')).replace('\n', '\r\n'), leads=['EKG']),
+    good('UTF-16', lambda: ('Zeit\tEKG (µV)\r\n' + lines(seconds(), words(1000*Y), sep='\t')).encode('utf-16'), leads=['EKG'], file='a.txt', step=1e-7),
+    good('Mac Roman', lambda: ('Zeit;EKG (µV)\n' + lines(seconds(), words(1000*Y), sep=';')).replace('\n', '\r').encode('mac-roman'), leads=['EKG'], step=1e-7),
     good('Shift-JIS', lambda: ('時間,心電図(mV)\n' + lines(seconds(), words(Y))).encode('shift-jis'), leads=None)]
 
 @table(SPREADSHEETS)
@@ -186,6 +203,15 @@ TIMES = [
     good('hours', lambda: timed(at(lambda t: f'{t/3600:.10f}'), 'Time [h],ECG (mV)')),
     good('the fraction behind a colon', lambda: timed(thousandths(dates('%H:%M:%S:%f')))),
     good('whole Unix seconds', lambda: timed(at(lambda t: str(1714557600 + int(t)))), notes='uneven'),
+    good('halves of a day', lambda: timed([d[:-6] + d[-3:] for d in dates('%m/%d/%Y %I:%M:%S.%f %p')])),
+    good('halves of a day without its date', lambda: timed([d[:-6] + d[-3:] for d in dates('%I:%M:%S.%f %p')])),
+    good('a date without marks', lambda: timed(thousandths(dates('%Y%m%dT%H%M%S.%f')))),
+    good('a month in letters', lambda: timed(thousandths(dates('%d-%b-%Y %H:%M:%S.%f')))),
+    good('date and time in two columns', lambda: timed(map(','.join, zip(dates('%d %b %Y'), thousandths(dates('%H:%M:%S.%f')))), 'Date,Time,ECG [mV]')),
+    good('with a zone', lambda: timed([(START.replace(tzinfo=dt.timezone.utc) + dt.timedelta(seconds=i/250)).isoformat() for i in range(N)])),
+    good('whole milliseconds at 512 Hz', lambda: timed(at(lambda t: str(int(1000*t)), 512)), rate=512),
+    good('behind the signal', lambda: 'ECG [mV],ms\n' + lines(words(Y), at(lambda t: str(123456 + round(1000*t))))),
+    good('nanoseconds', lambda: timed(at(lambda t: str(1714557600000000000 + round(1000*t)*10**6)))),
     good('jitter', lambda: timed([f'{i/250 + .001*n:.6f}' for i, n in enumerate(NOISE)])),
     good('a time delta', lambda: pd.DataFrame({'ECG [mV]': words(Y)}, index=pd.to_timedelta(np.arange(N)*4, unit='ms')).to_csv()),
     good('seconds in words', lambda: timed([f'{t:g} sec' for t in np.arange(N)/250], 'Time,ECG [mV]')),
@@ -213,6 +239,10 @@ HEADS = [
     good('40 parameters and no names', lambda: ''.join(f'P{k},{1.5*k}\n' for k in range(40)) + BODY, leads=['signal'], **PLAIN),
     good('words among the lines', lambda: among('Event: cough'), notes='without a time', **PLAIN),
     good('remarks among the lines', lambda: among('# marker, 1, 2'), **PLAIN),
+    good('400 parameters with a colon', lambda: ''.join(f'Parameter {k}: {3.7*k:.2f}\n' for k in range(400)) + 't,ECG\n' + BODY, **PLAIN),
+    good('another table above', lambda: 'Beats\nindex,time,amplitude\n' + ''.join(f'{k},{.8*k:.2f},1.2\n' for k in range(30)) + '\nt,ECG\n' + BODY, **PLAIN),
+    bad('a table below', lambda: 't,ECG\n' + BODY + '\nBeats\nindex,time\n' + ''.join(f'{k},{.8*k:.2f}\n' for k in range(30)), f'sample {N:,}'),
+    good('a head on each page', lambda: among('\nPage 2\n\nt,ECG'), notes='without a time', **PLAIN),
     good('a line behind the last', lambda: 't,ECG\n' + BODY + 'End of file\n', notes='without a time', **PLAIN),
     good('totals behind the last', lambda: 't,ECG\n' + BODY + f'Mean,0.123\nTotal samples,{N}\n', notes='2 lines', **PLAIN),
     good('a remark behind the last', lambda: 'ECG\n' + lines(words(Y)) + f'# n={N}\n', said=250, **PLAIN),
@@ -253,9 +283,10 @@ def test_missing_words(file, write, right, tmp_path): check(tmp_path, file, writ
 def headed(head, scale=1., digits=4): return f'{head}\n' + lines(words(scale*Y, digits))
 def named(name, scale=1.): return f't,{name}\n' + lines(seconds(), words(scale*Y))
 RATES = {'Sample rate: 1,000 Hz': 1000, 'Sample Rate,"1,000 Hz"': 1000, 'Abtastrate: 1.000 Hz': 1000, 'Sampling rate: 1 000 Hz': 1000, 'Abtastrate: 250,00 Hz': 250,
-    'Filter low,0.5 Hz\nFilter high,40 Hz\nSample Rate,1000 Hz': 1000, 'Filter,50 Hz\nMessrate,1000 Hz': 1000, 'Meetfrequentie,512 hertz': 512}
+    'Filter low,0.5 Hz\nFilter high,40 Hz\nSample Rate,1000 Hz': 1000, 'Filter,50 Hz\nMessrate,1000 Hz': 1000, 'Meetfrequentie,512 hertz': 512, 'Sampling rate: 0.25 kHz': 250, 'Sampling interval: 0,004 s': 250, 'Sampling rate: 250Hz, Filter 0.05-150 Hz': 250,
+    'Heart rate,72 bpm\nSampling Rate,250,Hz': 250, 'Samples,7500\nRate,250 Hz': 250, 'Sampling rate: 62,5 Hz': 62.5}
 UNITS = [
-    *[good(name, lambda name=name: named(name, 1000), step=1e-7) for name in ('ECG [µV]', 'ECG (μV)', 'ECG [uV]', 'ECG_uV')],
+    *[good(name, lambda name=name: named(name, 1000), step=1e-7) for name in ('ECG [µV]', 'ECG (μV)', 'ECG [uV]', 'ECG_uV', 'ECG uV', 'ECG/uV', 'ECG (microvolts)', 'ECG [microvolt]')],
     good('a factor before the unit', lambda: named('ECG [10µV]', 100), leads=['ECG [10µV]'], wanted=[100*Y], **PLAIN),
     good('names and units in two rows', lambda: 't,ECG\n[s],[µV]\n' + lines(seconds(), words(1000*Y)), step=1e-7),
     *[good(head.replace('\n', ' / '), lambda head=head: headed(head + '\nECG'), rate=rate, **PLAIN) for head, rate in RATES.items()],
@@ -345,6 +376,10 @@ OBJECTS = {
     'a series with dates': (lambda: pd.Series(Y, stamped()), None, ['signal']),
     'a series with a name and spans': (lambda: pd.Series(Y, stamped() - stamped()[0], name='ECG'), None, ['ECG']),
     'an array of objects': (lambda: np.array(Y.tolist(), object), 250, ['signal']),
+    'dates that a change of the clock falls into': (lambda: pd.DataFrame({'ECG': Y}, index=pd.date_range('2024-03-31 01:59:50', periods=N, freq='4ms', tz='Europe/Berlin')), None, ['ECG']),
+    'times of day': (lambda: pd.DataFrame({'t': [(START + dt.timedelta(seconds=i/250)).time() for i in range(N)], 'ECG': Y}), None, ['ECG']),
+    'words beside it': (lambda: pd.DataFrame({'kind': pd.Categorical(['a', 'b']*(N//2)), 'ECG': Y}), 250, ['ECG']),
+    'the bytes of another machine': (lambda: Y.astype('>f8'), 250, ['signal']),
     'a rate in an array': (lambda: Y, np.array(250), ['signal'])}
 
 @pytest.mark.parametrize('name', OBJECTS)
@@ -386,6 +421,38 @@ def test_reading_past_the_edges(form, tmp_path):
     (tmp_path/'a.csv').write_text('t,ECG\n' + BODY)
     what = dict(record=record(tmp_path), edf=tmp_path/'a.edf', text=tmp_path/'a.csv', array=Y)[form]
     assert read_pieces(open_record(what, 250 if form == 'array' else None)) == [(0, 1), (5, 1), (2, 1), (0, 1), (0, 1)]
+
+
+# Faults in a file that was whole: told, or mended with a word
+
+TIMED = {c.id: c for c in [*TIMES, *SPREADSHEETS, *LABORATORIES, *BOARDS]}
+WHOLE = ['Shimmer, separated by tabs', 'LabChart', 'AcqKnowledge in sec', 'a German date past midnight', 'date and time in two columns, decimal commas', 'minutes']
+def delete(rows, i): del rows[i:i + 300]
+def lengthen(rows, i): rows[i] = rows[i].rstrip() + ',7,8,9;7;8;9\t7\t8\t9\n'
+def put_word(rows, i): rows[i] = rows[i].rstrip()[:-3] + 'abc\n'
+def join(rows, i): rows[i:i + 2] = [rows[i].rstrip() + rows[i + 1]]
+def move(rows, i): rows[i:i + 400] = rows[i + 200:i + 400] + rows[i:i + 200]
+def repeat(rows, i): rows[i:i] = rows[i - 300:i]
+
+@pytest.mark.parametrize('name', WHOLE)
+@pytest.mark.parametrize('fault', [lengthen, put_word, join, move, repeat], ids=lambda f: f.__name__)
+def test_faults_are_refused(fault, name, tmp_path):
+    file, write, right = TIMED[name].values
+    rows = write().splitlines(keepends=True)
+    fault(rows, len(rows) - 4000)
+    (tmp_path/file).write_text(''.join(rows))
+    with pytest.raises(RecordError) as refused: open_record(tmp_path/file)
+    assert '\n' not in str(refused.value) and file in str(refused.value)
+
+@pytest.mark.parametrize('name', WHOLE)
+def test_lines_that_are_gone_leave_a_gap(name, tmp_path):
+    file, write, right = TIMED[name].values
+    rows = write().splitlines(keepends=True)
+    delete(rows, len(rows) - 4000)
+    (tmp_path/file).write_text(''.join(rows))
+    wanted = np.stack([Y] if right['wanted'] is None else right['wanted'], 1)
+    wanted[N - 4000:N - 3700] = np.nan
+    same_signal(open_record(tmp_path/file), **{k: v for k, v in right.items() if k != 'said'} | dict(wanted=list(wanted.T), notes='jump'))
 
 
 # The lead that is scored where none is named
