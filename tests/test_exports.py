@@ -142,7 +142,7 @@ LABORATORIES = [
     good('LabChart in microvolts', lambda: labchart(across='10000 µV', scale=1000), **LABCHART),
     good('LabChart without times', lambda: labchart('2 ms', time=False), **LABCHART),
     good('LabChart with a remark', lambda: labchart(remark=True), **LABCHART),
-    bad('LabChart, two blocks', lambda: labchart() + labchart(), 'a.txt', file='a.txt')]
+    bad('LabChart, two blocks', lambda: labchart() + labchart(), 'a.txt', 'run backwards', file='a.txt')]
 
 @table(LABORATORIES)
 def test_laboratories(file, write, right, tmp_path): check(tmp_path, file, write, right)
@@ -223,7 +223,7 @@ TIMES = [
     bad('falling', lambda: timed(seconds()[::-1]), "'time' fall"),
     bad('starting again', lambda: timed(at(lambda t: f'{t % 10:.3f}')), 'a.csv', 'backwards'),
     bad('rows of two signals', lambda: 'time,channel,value\n' + ''.join(f'{t},ECG,{w}\n{t},RESP,0.1\n' for t, w in zip(seconds(), words(Y))), "'channel'"),
-    bad('too slow for an ECG', lambda: 'time,resp\n' + lines(at('{:.1f}'.format, 10), words(SLOW)), 'a.csv')]
+    bad('too slow for an ECG', lambda: 'time,resp\n' + lines(at('{:.1f}'.format, 10), words(SLOW)), 'how fast')]
 
 @table(TIMES)
 def test_times(file, write, right, tmp_path): check(tmp_path, file, write, right)
