@@ -6,15 +6,15 @@ Docs: https://ganad.github.io/ganad/data/files.html.md"""
 
 # %% auto #0
 __all__ = ['BEAT_SYMBOLS', 'SECONDS', 'ENDINGS', 'RecordError', 'Source', 'clock', 'millivolts', 'checked_rate', 'single',
-           'costly_offset', 'in_single', 'array_source', 'unique', 'stored_arrays', 'agreed_rate', 'encoding',
-           'WfdbHeader', 'wfdb_path', 'wfdb_header', 'wfdb_source', 'wfdb_annotations', 'choose_lead', 'lead_words',
-           'edf_source', 'fields', 'comma_is_decimal', 'Dialect', 'find_dialect', 'numbers_on_top', 'stated_rate',
-           'split_unit', 'stated_unit', 'column_names', 'listed_names', 'named_time', 'as_seconds', 'rises',
-           'clock_rate', 'Columns', 'sort_columns', 'opened_text', 'text_source', 'frame_source', 'kind_of',
+           'costly_offset', 'in_single', 'array_source', 'bare_name', 'unique', 'stored_arrays', 'agreed_rate',
+           'encoding', 'WfdbHeader', 'wfdb_path', 'wfdb_header', 'wfdb_source', 'wfdb_annotations', 'choose_lead',
+           'lead_words', 'edf_source', 'fields', 'comma_is_decimal', 'Dialect', 'find_dialect', 'numbers_on_top',
+           'stated_rate', 'split_unit', 'stated_unit', 'column_names', 'listed_names', 'named_time', 'as_seconds',
+           'rises', 'clock_rate', 'Columns', 'sort_columns', 'opened_text', 'text_source', 'frame_source', 'kind_of',
            'open_record']
 
-# %% ../../nbs/data/22_files.ipynb #cce6a8f0
-import codecs, csv, gzip, io, json, re, tempfile, threading, warnings, zlib
+# %% ../../nbs/data/22_files.ipynb #485dba8b
+import codecs, csv, gzip, io, json, re, tempfile, threading, unicodedata, warnings, zlib
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, field
@@ -62,14 +62,14 @@ def clock(
     digits = f".{part:0{decimals}d}" if decimals else ''
     return f"{whole//3600}:{whole//60%60:02d}:{whole%60:02d}{digits}"
 
-# %% ../../nbs/data/22_files.ipynb #833cda3f
+# %% ../../nbs/data/22_files.ipynb #53789bd4
 _PREFIXES = {'n': 1e-6, 'nano': 1e-6, 'u': 1e-3, 'micro': 1e-3, 'm': 1., 'milli': 1., '': 1e3}
 
 def millivolts(
     unit:str, # As a file writes it
 ) -> float|None:
     "How many millivolts one such unit is; None where it is no voltage"
-    plain = re.sub(r'[\s\[\]()]', '', unit or '').lower()
+    plain = re.sub(r'[\s\[\]()]', '', unicodedata.normalize('NFKC', unit or '')).lower()
     found = re.fullmatch(r'(.*?)(v|volts?)', plain)
     if not found: return None
     lost = found[1] == '?' or found[1] and not any(c.isascii() for c in found[1])
@@ -122,7 +122,7 @@ def in_single(
         return single(exact(start, stop) if stop > start else exact(0, 1)[:0], offset[0])
     return read
 
-# %% ../../nbs/data/22_files.ipynb #7b552141
+# %% ../../nbs/data/22_files.ipynb #a702a5b0
 def array_source(
     signal,  # `(L,)`, `(L, leads)` or `(leads, L)`: an array, a list, a masked array
     fs,      # Samples a second
@@ -132,13 +132,16 @@ def array_source(
 ) -> Source:
     "An array as a recording"
     if hasattr(signal, 'detach'): signal = signal.detach().cpu().float() # a tensor
-    signal = np.asanyarray(signal)
+    try: signal = np.asanyarray(signal)
+    except ValueError as e: raise RecordError(f"expected leads of the same length, (L,) or (L, leads); got what makes no array ({str(e).splitlines()[0]})") from None
     if signal.dtype == object and all(isinstance(v, (Real, type(None))) for v in signal.flat): signal = signal.astype(float)
     if signal.ndim not in (1, 2) or signal.dtype.kind not in 'fiu':
         raise RecordError(f"expected real numbers of shape (L,) or (L, leads), got {signal.dtype} "
                           f"of shape {signal.shape}")
     if not signal.size: raise RecordError(f"{name} holds no sample: its shape is {signal.shape}")
     fs = checked_rate(fs, needed=False)
+    if leads is None and signal.ndim == 2 and len(signal) > 50 and any(map(_rises, signal[:10_000].T)): # a clock among the leads
+        return frame_source(pd.DataFrame(np.ma.filled(signal.astype(float), np.nan)), fs, name)
     if fs is None:
         raise RecordError(f"{name} does not say how fast it was sampled; give fs in Hz, as in "
                           f"fs=360")
@@ -151,6 +154,12 @@ def array_source(
                 else np.array(part, dtype=np.float64))*factor
     leads = leads or (['signal'] if many == 1 else [f'lead {i + 1}' for i in range(many)])
     return Source(name, fs, len(signal), unique(leads), in_single(exact, len(signal)), unit)
+
+def bare_name(
+    path, # Of a file
+) -> str: # What its results may be called after; never empty, nor dots alone
+    "The name of a file without its ending"
+    return Path(path.name.removesuffix('.gz')).stem.strip('. ') or 'record'
 
 def unique(
     leads, # Names, None where there is none
@@ -165,7 +174,7 @@ def unique(
         out.append(name)
     return out
 
-# %% ../../nbs/data/22_files.ipynb #92768dd4
+# %% ../../nbs/data/22_files.ipynb #0180dc25
 _RATES = ('fs', 'freq', 'frequency', 'sampling_rate', 'samplingrate', 'sampling_frequency',
           'samplerate', 'sample_rate', 'sfreq', 'hz')
 
@@ -206,7 +215,7 @@ def stored_arrays(
     rates = {r for r in rates if 0 < r < float('inf')}
     stated = rates.pop() if len(rates) == 1 else None
     rate, notes = agreed_rate(path.name, checked_rate(fs, needed=False), stated, 'file')
-    source = array_source(*signals.values(), rate, path.stem)
+    source = array_source(*signals.values(), rate, bare_name(path))
     source.notes += notes
     return source
 
@@ -228,7 +237,7 @@ def agreed_rate(
     return stated, [f"the {by} says a sampling rate of {stated:.6g} Hz, but {given:g} Hz was "
                     f"given: the file's was used"]
 
-# %% ../../nbs/data/22_files.ipynb #bdff8371
+# %% ../../nbs/data/22_files.ipynb #07d0a3f7
 def encoding(
     raw:bytes, # The first bytes of a file, or all
 ) -> str: # As Python names it
@@ -245,14 +254,17 @@ def encoding(
 def _signal_lines(lines):
     "The fields of the signal lines, by `wfdb`, with the files' names as they are"
     files, rest = zip(*(line.split(None, 1) for line in lines)) if lines else ((), ())
+    for r in rest:
+        if r.split()[1:2] and r.split()[1].endswith('/'): raise ValueError(f'no unit behind {r.split()[1]!r}')
     found = wfdb_fields._parse_signal_lines([f'x {r}' for r in rest])
     return dict(found, file_name=list(files),
                 samps_per_frame=[n or 1 for n in found['samps_per_frame']])
 
 def _plain_rate(word):
     "The rate of a record line, 360 or 360/1000(0), as `wfdb` reads it"
-    rate = float(re.match(r'[-+.\deE]+', word)[0])
-    if not 0 < rate < 1e7: raise ValueError(f'a sampling rate of {word} Hz')
+    found = re.fullmatch(r'([-+.\deE]+)([/(].*)?', word)
+    rate = float(found[1]) if found else 0
+    if not 0 < rate < 1e7: raise ValueError(f'a sampling rate of {word!r} Hz')
     return f'{rate:.10f}'.rstrip('0').rstrip('.')
 
 def _header_file(path):
@@ -438,7 +450,7 @@ class _Checksum:
                                   f"checksum in {self.name}.hea; the file was changed or damaged, so "
                                   "get the record anew")
 
-# %% ../../nbs/data/22_files.ipynb #bc3276fc
+# %% ../../nbs/data/22_files.ipynb #2fb7dd37
 def _factors(header, columns):
     "To millivolts, and the unit, of each chosen lead; segments may differ in it"
     found = {}
@@ -471,7 +483,7 @@ def wfdb_source(
         if fs is None:
             header.notes.append(f"{path.name}.hea states no sampling rate: 250 Hz was taken, as "
                                 f"the format has it")
-    if not header.length: raise RecordError(f"record {path.name} holds no sample")
+    if not header.length: raise RecordError(f"record {path.name} holds no sample, or does not state how many, which a packed record must")
     k = header.per_frame[choose_lead(header.leads, lead, prefer, path.name)[0]]
     columns = [i for i, n in enumerate(header.per_frame) if n == k]
     factors, units = _factors(header, columns)
@@ -526,7 +538,7 @@ def _no_record(path):
     return RecordError(f"{there}, nor any other WFDB header; a record is a WFDB name without an "
                        f"ending, or a file that ends in {', '.join(ENDINGS)}")
 
-# %% ../../nbs/data/22_files.ipynb #5e225a9e
+# %% ../../nbs/data/22_files.ipynb #6f34a059
 BEAT_SYMBOLS = list('NLRBAaJSVrFejnE/fQ?')
 
 def wfdb_annotations(
@@ -544,6 +556,7 @@ def wfdb_annotations(
     raw = file.read_bytes()
     if len(raw) and len(raw) % 16 == 0 and not any(raw[::16]) and raw[1:2].isalpha() and len(raw) > 16:
         raise RecordError(f"the annotations {file.name} are in the AHA format, which is not read; convert them to WFDB's")
+    if len(raw) % 2 or raw[-2:] != b'\0\0': raise RecordError(f"the annotations {file.name} cannot be read: they are cut short, or none. Get the file anew, or leave the beats to be detected")
     try: notes = wfdb.rdann(str(path), ending)
     except Exception as e:
         raise RecordError(f"the annotations {file.name} cannot be read ({e}). Get the file anew, "
@@ -664,7 +677,7 @@ def _onsets(file, head, count, samples, width, first):
         return float(found[0])
     return np.array([one(i) for i in range(count)])
 
-# %% ../../nbs/data/22_files.ipynb #a93e0894
+# %% ../../nbs/data/22_files.ipynb #3368f763
 def edf_source(
     path,      # An EDF, EDF+, BDF or BDF+ file
     lead=None, # The lead that will be scored; default: the first that looks like ECG
@@ -717,7 +730,7 @@ def edf_source(
         part = [part[i].data[start - first*k:][:stop - start]*f for i, f in zip(same, factors)]
         return np.stack(part, 1)
     unit = ['mV' if millivolts(u) else u or 'units of the file' for u in units]
-    return Source(path.stem, k/duration, count*k, [names[i] for i in same],
+    return Source(bare_name(path), k/duration, count*k, [names[i] for i in same],
                   in_single(exact, count*k), unit, notes=notes)
 
 # %% ../../nbs/data/22_files.ipynb #f617488e
@@ -855,17 +868,15 @@ def _rate_on_top(words):
     start, rate = (float(w[0]) if _is_number(w[0], '.') else 0 for w in words[:2])
     return rate if 1e9 < start < 4e9 and 10 < rate < 20_000 else None
 
-# %% ../../nbs/data/22_files.ipynb #8fc6b6c8
-_SAMPLE = r'(?:sampl|abtast|[ée]chantillon|muestre|campion|amostra)\w*'
-_RATES_IN_WORDS = [re.compile(p, re.I) for p in (
-    _SAMPLE + r'[^0-9\n]*?(?:rate|freq\w*)[^0-9\n]*?(\d+(?:[., ]\d+)?)\s*(k?)',
-    r'(?:mess|abtast)(?:rate|frequenz)[^0-9\n]*(\d+(?:[., ]\d+)?)\s*(k?)',
-    r'\b(?:fs|sps|sfreq)\b[^0-9\n]{0,4}(\d+(?:[.,]\d+)?)\s*(k?)',
-    _SAMPLE + r'[^0-9\n]*?(\d+(?:[., ]\d+)?)\s*(k?)(?:hz|hertz|hercios|ヘルツ)')]
-_HERTZ = re.compile(r'^[^0-9\n]*[,;:=\t]\s*"?(\d+(?:[., ]\d+)?)\s*(k?)(?:hz|hertz|hercios|ヘルツ)\s*"?$', re.I)
+# %% ../../nbs/data/22_files.ipynb #1eb5ac58
+_RATE_WORDS = re.compile(r'(?:sampl|abtast|[ée]chantillon|muestre|campion|amostra)\w*[^0-9\n:=,]*?(?:rate|freq\w*|hz)|'
+                         r'(?:mess|abtast)(?:rate|frequenz)|\b(?:fs|sps|sfreq)\b|'
+                         r'(?:fr[ée]qu\w*|frec\w*)[^0-9\n:=,]*(?:[ée]chantillon|muestre|campion|amostra)\w*', re.I)
+_AMOUNT = r'(\d+(?:[., ]\d+)?(?:e[+-]?\d+)?)'
+_HERTZ = re.compile(_AMOUNT + r'\s*(k?)(?:hz|hertz|hercios|ヘルツ)(?!\w)', re.I)
 _NO_RATE = re.compile(r'filt|notch|pass|cut|band|mains|netz|line|heart|puls', re.I)
 _STEPS_IN_WORDS = [re.compile(p, re.I) for p in (
-    rf'(?:{_SAMPLE}[ _-]*)?(?:interval\w*|period\w*)[^0-9\n]*(\d+(?:[.,]\d+)?)\s*(ms|us|\xb5s|\u03bcs|s)\b',
+    r'(?:interval\w*|period\w*)[^0-9\n]*(\d+(?:[.,]\d+)?)\s*(ms|us|\xb5s|\u03bcs|s)\b',
     r'(\d+(?:[.,]\d+)?)\s*(msec|sec)[a-z]*/sample')]
 SECONDS = {u: s for s, names in {
     86400.: 'd days', 3600.: 'h hours', 60.: 'min minutes', 1.: 's sec second seconds',
@@ -882,20 +893,22 @@ def stated_rate(
         return float(re.sub('[., ]', '', m[1])) if thousands else plain
     found, unnamed = set(), set()
     for line in lines:
-        m = next((m for p in _RATES_IN_WORDS if (m := p.search(line))), None)
-        if m: found.add(number(m)*(1000 if m[2] else 1))
-        elif (m := _HERTZ.search(line)) and not _NO_RATE.search(line): unnamed.add(number(m)*(1000 if m[2] else 1))
+        hertz = {number(m)*(1000 if m[2] else 1) for m in _HERTZ.finditer(line)}
+        if (m := _RATE_WORDS.search(line)):
+            behind = re.search(r'[:=,\t]+[" ]*' + _AMOUNT, line[m.end():]) or re.search('[^0-9]*' + _AMOUNT, line[m.end():])
+            found |= hertz or ({number(behind)} if behind else set())
+        elif not _NO_RATE.search(line): unnamed |= hertz
         m = next((m for p in _STEPS_IN_WORDS if (m := p.search(line))), None)
         if m and number(m): found.add(round(1/(number(m)*SECONDS[m[2].lower()]), 9))
-    found = {f for f in found or unnamed if 1e-3 < f < 1e6}
+    found = {f for f in found if 25 <= f <= 20_000} or {f for f in unnamed if 25 <= f <= 20_000}
     return found.pop() if len(found) == 1 else None
 
-# %% ../../nbs/data/22_files.ipynb #4bca35e5
+# %% ../../nbs/data/22_files.ipynb #9d0af840
 def split_unit(
     name, # Of a column
 ) -> tuple: # (name, unit or None)
     "A column's name, and its unit where it names a voltage"
-    bare = name.strip()
+    bare = unicodedata.normalize('NFKC', name).strip()
     if millivolts(bare) and bare.lower() != 'v': return '', bare
     for pattern in (r'(.*?)[\s_,/]*[\[(]\s*([^\[\]()]+?)\s*[\])]',
                     r'(.*?)[\s_/]+([mMuU\xb5\u03bcnN][vV])'):
@@ -914,7 +927,7 @@ def stated_unit(
         found |= {m.lower() for m in re.findall(r'\b(?:micro|milli)volts?\b', line, re.I)}
     return found.pop() if len({millivolts(u) for u in found}) == 1 else None
 
-# %% ../../nbs/data/22_files.ipynb #6f2cc23b
+# %% ../../nbs/data/22_files.ipynb #bde0d542
 _FORM = re.compile(r'(?:(?:sur|first|last|fore|vor|nach|full|pa[ct]ient\w*)?[ _-]*(?:name|nom|nombre|'
                    r'nome|naam|birth\w*|geburt\w*|dob|age|alter|sex|gender|geschlecht|patient\w*|'
                    r'subject\w*|mrn|date|datum|recorded\w*|device|ger[äa]t)'
@@ -954,14 +967,16 @@ def column_names(
         if not line.strip(): break
         words = _row(line, d)
         if not words or not d.width - ends <= len(words) <= d.width or not any(words): continue
+        if any(words[d.width - ends:]) or d.width == 1 and words[0][:1].isdigit(): continue
         words += ['']*(d.width - len(words))
         if words[0].endswith(('=', ':')) or re.fullmatch('[-=_+ ]*|{.*', ''.join(words)): continue
-        other = all('(' in w or '/' in w or w.lower() in _KINDS or _is_unit(w) for w in words)
+        def other_unit(w): return '/' in w or w.lower() in _KINDS or bool(re.fullmatch(r'[\[(].*[\])]', w))
+        other = all(other_unit(w) or _is_unit(w) for w in words)
         if other and any(map(_is_unit, words)):
             if d.width == 1: return words
             units = units or words
         elif {w.lower() for w in words} <= _KINDS or any(_is_number(w, '.') for w in words): continue
-        elif d.width < 3 and _FORM.match(words[0]): continue
+        elif d.width < 3 and _FORM.match(words[0]) and not split_unit(words[-1])[1]: continue
         elif d.width > 1 or _LEAD.search(words[0]) and line.lstrip()[0] not in '#%': rows.append(words)
     if rows:
         best = max(rows, key=lambda r: len({w for w in r if w}))
@@ -1012,7 +1027,7 @@ def listed_names(
             return ['time']*(width - len(names)) + names
     return None
 
-# %% ../../nbs/data/22_files.ipynb #45deaff2
+# %% ../../nbs/data/22_files.ipynb #628af113
 _TIMES = {'', 't', 'time', 'elapsed time', 'sample', 'sample #', 'samp', 'sample index', 'index',
           'date', 'timestamp', 'zeit', 'temps', 'tiempo', 'nseq', 'counter', 'datetime',
           'unix timestamp', *SECONDS}
@@ -1042,17 +1057,20 @@ def as_seconds(
     words = words.str.replace(r'^0 days ', '', regex=True)
     words = words.str.replace(r'^(\d+:\d+:\d+):(\d{3})$', r'\1.\2', regex=True)
     if words.empty or not words.iloc[:50].str.contains(r'\d[:\-/.]\d').all(): return None
+    half = words.str.extract(r'(?i)\s*([ap])\.?m\.?$')[0].str.lower()
+    if half.notna().all(): words = words.str.replace(r'(?i)\s*[ap]\.?m\.?$', '', regex=True)
     parts = words.str.extract(r'^(?:(?:(\d+):)?(\d+):)(\d+(?:[.,]\d+)?)$')
     if parts[2].notna().mean() > .95:
         h, m, s = (pd.to_numeric(parts[i].str.replace(',', '.'), errors='coerce').fillna(0)
                    for i in range(3))
+        if half.notna().all(): h = h % 12 + 12*(half == 'p')
         seconds = h*3600 + m*60 + s
         seconds += 86400*np.cumsum(np.r_[0, np.diff(seconds) < -43200]) # past midnight
     else:
         plain = words.str.replace(r'(?<=:\d\d),(?=\d)', '.', regex=True)
         def read(day_first):
-            stamps = pd.to_datetime(plain, errors='coerce', utc=True, format='mixed',
-                                    dayfirst=day_first)
+            try: stamps = pd.to_datetime(plain, errors='coerce', utc=True, format='mixed', dayfirst=day_first)
+            except (ValueError, OverflowError): return plain.map(lambda _: np.nan) # a year that cannot be
             return (stamps - pd.Timestamp(0, tz='UTC')).dt.total_seconds()
         # The day comes first where the year does not and dots stand between; with slashes the reading
         # under which the recording is shorter is the right one
@@ -1071,7 +1089,7 @@ def rises(
     return bool((steps >= 0).all() and (steps > 0).mean() > .02
                 or (np.abs(steps - usual) < 1e-6*usual).mean() > .9)
 
-# %% ../../nbs/data/22_files.ipynb #10922ba3
+# %% ../../nbs/data/22_files.ipynb #920cf139
 def clock_rate(
     x,    # `(n,)` times, float64
     unit, # Seconds in their unit, or None
@@ -1085,6 +1103,8 @@ def clock_rate(
     moves = np.flatnonzero(steps)
     if len(moves) < 5: return None
     if (steps < 0).mean() > .1: # stamps of blocks, in no order within them
+        blocks = np.median(x[:len(x)//100*100].reshape(-1, 100), axis=1)
+        if (np.diff(blocks) <= 0).any(): return None
         rate = len(steps)/(x[-1] - x[0]) if x[-1] > x[0] else 0
         return (rate, False, 1., 9., True) if 25 <= rate <= 5000 else None
     if np.median(steps[moves]) < 0: return None
@@ -1093,8 +1113,10 @@ def clock_rate(
     between = between[np.abs(between) <= 3*usual]
     if not between.sum() > 0 or unit is None and np.median(steps) == usual == 1: return None
     falls = bool((np.diff(x) < 0).any())
-    exact = (np.abs(steps - usual) < .1*usual).mean() > .98 and not falls
+    exact = (np.abs(steps - usual) < .1*usual).mean() > .98
     rate = 1/usual if exact else len(between)/between.sum()
+    runs = np.diff(moves)[steps[moves[1:]] == usual] # lines between two times, where many have the same
+    if len(runs) and np.median(runs) > 1.5 and (runs == np.median(runs)).mean() > .5: rate = np.median(runs)/usual
     fitting = [u for u in ((unit,) if unit else (1., 1e-3, 1e-6, 1e-9, 86400.))
                if 25 <= rate/u <= (20_000 if unit else 5000)]
     if len(fitting) != 1: return None
@@ -1102,7 +1124,7 @@ def clock_rate(
     whole = round(rate) if abs(rate/round(rate) - 1) < 1e-3 else rate
     return float(whole), bool(exact), fitting[0], float(np.std(between)/np.mean(between)), falls
 
-# %% ../../nbs/data/22_files.ipynb #421a0c12
+# %% ../../nbs/data/22_files.ipynb #700f15c7
 def _as_numbers(column):
     "A pandas series of numbers or words as a series of float64, NaN for a word"
     if pd.api.types.is_datetime64_any_dtype(column): return column.astype('int64')*np.nan
@@ -1123,27 +1145,37 @@ class Columns:
     even:bool=False   # Are they regular enough to show where many samples are missing?
     exact:bool=False  # Or where a single one is?
 
+def _ordered(name, found, falls):
+    "What a clock says; refuses times in no order"
+    if found is None and falls > .1: raise RecordError(f"the times in column {name!r} are in no order; sort the rows by them")
+    return found
+
 def _times_of(column, name):
     "None for a signal; else whether a column of times says a rate, and which"
     numbers = _as_numbers(column).to_numpy(float, na_value=np.nan)
     if (np.isnan(numbers) & column.notna().to_numpy()).mean() > .5*column.notna().mean():
         seconds = as_seconds(column)
-        return (None if seconds is None else clock_rate(seconds, 1.),)
+        if seconds is None: return (None,)
+        steps = np.diff(seconds[np.isfinite(seconds)])
+        return (_ordered(name, clock_rate(seconds, 1.), (steps < 0).mean() if len(steps) > 50 else 0),)
     falls = (np.diff(numbers[np.isfinite(numbers)]) < 0).mean() if len(numbers) > 50 else 0
     if named_time(name) and not isinstance(name, int) and rises(-numbers):
         raise RecordError(f"the times in column {name!r} fall; turn the recording round")
+    if falls >= .1 and named_time(name) and not isinstance(name, int) and (found := clock_rate(np.sort(numbers), None)) and found[1]:
+        _ordered(name, None, falls)
     known = numbers[np.isfinite(numbers)]
     stamps = len(known) and known.min() > 1e8 and np.ptp(known) < .01*known.min() # seconds since 1970, say
     if rises(numbers) or named_time(name) and not isinstance(name, int) and (falls < .1 or stamps):
-        return (clock_rate(numbers, _time_unit(name)),)
+        return (_ordered(name, clock_rate(numbers, _time_unit(name)), falls),)
 
 def _no_long_form(frame, leads, clocks, name):
     "Refuses a table with several signals one below the other, told apart by a column of words"
-    if not any((frame[c] == frame[c].shift()).mean() > .3 for c, found in clocks if found): return
-    for c in frame:
+    if not any(.3 < (frame[c] == frame[c].shift()).mean() < .95 for c, found in clocks if found): return
+    for c in set(frame) - {c for c, _ in clocks if pd.api.types.is_numeric_dtype(frame[c])}:
         words = frame[c].dropna()
-        if c in leads or not 1 < words.nunique() < 20 or pd.api.types.is_numeric_dtype(words): continue
-        if (words != words.shift()).mean() > .3 and as_seconds(words) is None:
+        whole = pd.api.types.is_integer_dtype(words) or not pd.api.types.is_numeric_dtype(words)
+        if not whole or not 1 < words.nunique() < 20: continue
+        if (words != words.shift()).mean() > .3 and (pd.api.types.is_numeric_dtype(words) or as_seconds(words) is None):
             raise RecordError(f"{name} has rows of several signals, told apart by column {c!r}; give each signal a column of its own")
 
 def sort_columns(
@@ -1243,7 +1275,7 @@ class _Rows:
         self.gaps += missing[missing > 0].tolist()
         return np.insert(data, np.repeat(np.arange(len(data)), missing), np.nan, axis=0)
 
-# %% ../../nbs/data/22_files.ipynb #92c7698d
+# %% ../../nbs/data/22_files.ipynb #6c63daec
 def _notes(rows, fs):
     "What is odd about the rows"
     out = []
@@ -1309,9 +1341,9 @@ def _collected(path, chunks, given, head=None, unit=None, before=0):
             chunk, seconds = chunk[np.isfinite(seconds)], seconds[np.isfinite(seconds)]
         rows.add(np.stack([_numbers(chunk[c], path.name, before) for c in columns.leads], 1), seconds)
     if rows is None: raise RecordError(f"{path.name} holds no signal: it has no line of numbers")
-    return _rows_source(rows, fs, Path(path.name.removesuffix('.gz')).stem, notes)
+    return _rows_source(rows, fs, bare_name(path), notes)
 
-# %% ../../nbs/data/22_files.ipynb #2fcdb9dd
+# %% ../../nbs/data/22_files.ipynb #7cf557ea
 @contextmanager
 def opened_text(
     path, # A text, perhaps packed with gzip
@@ -1355,7 +1387,8 @@ def _plan(path, lines):
     if (rate := _rate_on_top(rows)): d.first += 2
     else: d.first += numbers_on_top([r for r in rows if len(r) == d.width], d.decimal)
     numbered = r'(ch|channel|a)?[ _]?\d*|\*'
-    if listed and all(re.fullmatch(numbered, n.lower()) or named_time(n) for n in names or ()): names = listed
+    if listed and all(re.fullmatch(numbered, n.lower()) or named_time(n) for n in names or ()):
+        names = [l or n for l, n in zip(listed, names or ['']*len(listed))]
     names = unique(names + [None]*(d.width - len(names))) if names else list(range(d.width))
     return d, names, rate or stated_rate(head), stated_unit(head)
 
