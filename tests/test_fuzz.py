@@ -204,9 +204,330 @@ def any_segments(folder, r):
     check_wfdb(folder/'rec', r['fs'], r['names'], r['frames'], [np.concatenate(w) for w in wanted], r['cuts'])
 
 
+# Text
+
+ECG = simulate_ecg(duration=4., fs=250., seed=3).signal.astype(float) # mV
+CLOCKS = dict(seconds=lambda t: f'{t:.3f}', milliseconds=lambda t: f'{1000*t:.0f}', unix=lambda t: f'{1.7e9 + t:.3f}', nanoseconds=lambda t: f'{5996280000 + round(1e9*t)}',
+              iso=lambda t: f'2024-01-01T23:59:{t:06.3f}', space=lambda t: f'2024-01-01 00:00:{t:06.3f}', watch=lambda t: f'0:{t:06.3f}', hours=lambda t: f'13:05:{t:06.3f}', counter=lambda t: f'{250*t:.0f}')
+HEADS = ('# made by a program', '#', 'Device: a watch; made 2024', 'Name,A. Person', 'Recorded Date,2024-01-01 12:00:00 +0000', '% x = 1', '', '# a \x85 b', '# "half a quote', 'Comment: 5" wide', '# Sampling Rate (Hz):= 250.00',
+         '# {"00:00": {"sensor": ["ECG"], "sampling rate": 250, "label": 3}}', '# {', 'Sample Rate,250 hertz', 'sampling interval = 4 ms')
+
+@st.composite
+def texts(draw):
+    "A text in some dialect: how it is written, what stands in it"
+    pick = lambda *what: draw(st.sampled_from(what))
+    n, leads, clock = draw(st.integers(60, 600)), draw(st.integers(1, 3)), pick(None, None, *CLOCKS)
+    sep, decimal = pick(',', ';', '\t', '|', ' ', '  ', ', ', '; '), pick('.', '.', ',')
+    quoted = draw(st.booleans()) and draw(st.booleans())
+    assume(not (sep.strip() == ',' and decimal == ',') or quoted or leads == 1 and not clock)
+    assume(not (clock in ('space', 'iso', 'watch', 'hours') and (decimal == ',' or not sep.strip())))
+    missing = pick('nan', 'NaN', '-', 'null', '', 'inf') if draw(st.booleans()) else None
+    assume(missing != '' or sep.strip() or quoted)
+    unit = pick(None, 'mV', 'uV', 'V', 'µV')
+    place = pick('name', 'under', 'below') if unit and leads > 1 else pick('name', 'below') # where the unit stands
+    encoding = pick('utf-8', 'utf-8', 'utf-8-sig', 'latin-1', 'utf-16', 'utf-16-le')
+    head = draw(st.lists(st.sampled_from(HEADS), max_size=4))
+    return dict(n=n, leads=leads, clock=clock, sep=sep, decimal=decimal, quoted=quoted, unit=unit, place=place, encoding=encoding, head=head, digits=pick(2, 3, 4, 6), named=unit is not None or draw(st.booleans()),
+                end=pick('\n', '\n', '\r\n', '\r'), trailing=sep.strip() and draw(st.booleans()), missing=missing, last=draw(st.booleans()),
+                packed=draw(st.booleans()), said=draw(st.booleans()), seed=draw(st.integers(0, 2**32 - 1)), offset=pick(0, 0, 0, 5, 1000), name=pick('.csv', '.txt', '.tsv', '.CSV'), cuts=draw(st.lists(st.floats(0, 1), max_size=4)))
+
+def written(r):
+    "(bytes, what each lead is in its unit, names)"
+    rng, n = np.random.default_rng(r['seed']), r['n']
+    scale = {'uV': 1000, 'µV': 1000, 'V': .001, None: 1, 'mV': 1}[r['unit']]
+    digits = max(r['digits'], 5) if r['unit'] == 'V' else r['digits']
+    first = rng.integers(0, len(ECG) - n + 1)
+    x = np.stack([(ECG[first:first + n]*(-1)**i*(1 + .3*i) + rng.normal(0, .02, n))*scale + r['offset'] for i in range(r['leads'])], 1).round(digits)
+    if r['missing'] is not None: x[rng.random(x.shape) < .02] = np.nan
+    names = ['II', 'V1', 'aVF'][:r['leads']]
+    heads = [f'{a}{" "*bool(r["sep"].strip())}[{r["unit"]}]' if r['unit'] and r['place'] == 'name' else a for a in names]
+    rows = [[v if v == v else r['missing'] for v in row] for row in x.tolist()]
+    word = lambda v: v if isinstance(v, str) else f'{v:.{digits}f}'.replace('.', r['decimal'])
+    rows, units = [list(map(word, row)) for row in rows], [r['unit'] or '']*r['leads']
+    if r['clock']:
+        time = [CLOCKS[r['clock']](i/250) for i in range(n)]
+        rows = [[t if '-' in t or ':' in t else t.replace('.', r['decimal']), *row] for t, row in zip(time, rows)]
+        heads, units = [dict(milliseconds='Time (ms)', nanoseconds='sensor timestamp [ns]', counter='nSeq', unix='timestamp').get(r['clock'], 'Time') if r['sep'].strip() else 'Time', *heads], ['ms' if r['clock'] == 'milliseconds' else 's', *units]
+    quote = (lambda w: f'"{w}"') if r['quoted'] else (lambda w: w)
+    join = lambda words: r['sep'].join(map(quote, words)) + (r['sep'] if r['trailing'] else '')
+    head = list(r['head'])
+    if r['unit'] and r['place'] == 'below': head.append(f'Unit: {r["unit"]}')
+    if r['named']:
+        head.append(join(heads))
+        if r['unit'] and r['place'] == 'under': head.append(join(units))
+    raw = (r['end'].join([*head, *map(join, rows)]) + r['end']*r['last'])
+    return raw, x, names
+
+def any_text(folder, r):
+    raw, x, names = written(r)
+    try: raw = raw.encode(r['encoding'])
+    except UnicodeEncodeError: assume(False)
+    path = folder/f"a{r['name']}{'.gz'*r['packed']}"
+    path.write_bytes(gzip.compress(raw, mtime=0) if r['packed'] else raw)
+    timed = r['clock'] not in (None, 'counter') or any('250' in h and 'ampl' in h for h in r['head']) or 'sampling interval = 4 ms' in r['head']
+    source, found = read(path, None if timed and not r['said'] else 250)
+    assert source is not None, found
+    assert source.fs == 250 and not source.notes, source
+    if r['named']: assert source.leads == names, source.leads
+    assert all(source.unit_of(i) == ('mV' if r['unit'] else 'units of the file') for i in range(len(names))), source.unit
+    x[np.isinf(x)] = np.nan
+    assert_signal(found, x*(millivolts(r['unit'] or 'mV')))
+    in_pieces(source, found, r['cuts'])
+
+
+# EDF and BDF
+
+@st.composite
+def edfs(draw):
+    pick, bdf = lambda *what: draw(st.sampled_from(what)), draw(st.booleans())
+    records, least, most = draw(st.integers(1, 8)), *draw(st.sampled_from([(-32768, 32767), (-2048, 2047), (0, 4095), (-32767, 32767)] + [(-2**23, 2**23 - 1)]*bdf))
+    signals = [dict(k=draw(st.integers(1, 50)), unit=pick('mV', 'uV', 'µV', 'V', 'mmHg', ''), physical=pick((-5, 5), (5, -5), (-100.5, 900), (0, 1), (-3276.8, 3276.7)), seed=draw(st.integers(0, 2**32 - 1))) for _ in range(draw(st.integers(1, 3)))]
+    return dict(bdf=bdf, records=records, digital=(least, most), signals=signals, duration=pick(1, 1, .5, .1, 2, 10, 60, '1.0', .333333, 0.04), said=pick(True, True, -1), plus=draw(st.booleans()), digits=pick(3, 4, 6),
+                gap=pick(False, False, True), more=pick(0, 0, 0, 1, 7), cuts=draw(st.lists(st.floats(0, 1), max_size=5)), name=pick('.edf', '.EDF', '.rec'))
+
+def any_edf(folder, r):
+    (least, most), duration = r['digital'], float(r['duration'])
+    stored = [np.random.default_rng(s['seed']).integers(least, most + 1, (r['records'], s['k'])) for s in r['signals']]
+    finest = duration/max(s['k'] for s in r['signals'])
+    onsets, gap = duration*np.arange(r['records']), r['plus'] and r['gap'] and r['records'] > 2
+    if gap: onsets[2:] += 3*duration
+    while .5*10**-r['digits'] > .4*finest: r = r | dict(digits=r['digits'] + 1)
+    labels = ['ECG I', 'ECG II', 'V3'][:len(stored)]
+    raw = edf_bytes(stored, r['duration'], labels, [s['unit'] for s in r['signals']], r['digital'], [s['physical'] for s in r['signals']], None if r['said'] is True else -1, r['bdf'],
+                    [f"{t:.{r['digits']}f}".rstrip('0').rstrip('.') for t in onsets] if r['plus'] else None)
+    path = folder/f"a{'.bdf' if r['bdf'] else r['name']}"
+    path.write_bytes(raw + b'\0'*(r['more'] if r['said'] is True else 0))
+    for k in {s['k'] for s in r['signals']}:
+        rows = [i for i, s in enumerate(r['signals']) if s['k'] == k]
+        source, x = read(path, lead=labels[rows[0]])
+        if gap:
+            assert source is None and 'interrupted' in x, x
+            continue
+        assert source is not None, x
+        assert abs(source.fs*duration/k - 1) < 1e-9 and source.leads == [labels[i] for i in rows]
+        wanted = []
+        for i in rows:
+            s = r['signals'][i]
+            (low, high), factor = s['physical'], millivolts(s['unit'])
+            wanted.append(((stored[i] - least)*(high - low)/(most - least) + low).ravel()*(factor or 1))
+        assert [source.unit_of(j) for j in range(len(rows))] == ['mV' if millivolts(r['signals'][i]['unit']) else r['signals'][i]['unit'] or 'units of the file' for i in rows]
+        assert_signal(x, np.stack(wanted, 1))
+        in_pieces(source, x, r['cuts'])
+    if gap: return 'refused, as it must be'
+
+
+# Arrays
+
+@st.composite
+def arrays(draw):
+    pick = lambda *what: draw(st.sampled_from(what))
+    return dict(n=draw(st.integers(10, 400)), leads=draw(st.integers(0, 4)), kind=pick('u1', 'i1', '<i2', '>i2', 'u2', 'i4', 'u4', 'i8', 'u8', 'f2', '<f4', '>f4', 'f8', 'g'), turned=draw(st.booleans()), form=pick('.npy', '.npz', 'packed.npz', '.mat', 'array', 'list', 'masked', '.NPY'),
+                order=pick('C', 'F'), seed=draw(st.integers(0, 2**32 - 1)), holes=pick(0, 0, .05), offset=pick(0, 0, 8e6), rate=pick('fs', 'Fs', 'sampling_rate', 'freq'), shape=pick((), (1,), (1, 1)), cuts=draw(st.lists(st.floats(0, 1), max_size=5)))
+
+def any_array(folder, r):
+    rng, shape, kind = np.random.default_rng(r['seed']), (r['n'], r['leads']) if r['leads'] else (r['n'],), np.dtype(r['kind'])
+    if r['form'] in ('.mat', 'list') and kind.char == 'g': kind = np.dtype('f8')
+    if r['form'] == '.mat' and kind.char == 'e': kind = np.dtype('f4')
+    if kind.kind == 'f':
+        x = rng.normal(size=shape)*(1 if r['offset'] else 3) + (r['offset'] if kind.itemsize > 4 else 0)
+        x[rng.random(shape) < r['holes']] = rng.choice([np.nan, np.inf, -np.inf])
+    else: x = rng.integers(max(np.iinfo(kind).min, -2**31), min(np.iinfo(kind).max, 2**31), shape)
+    x = np.asarray(x.astype(kind), order=r['order'])
+    wanted = x.astype(float)
+    given_x = x.T if r['turned'] and x.ndim == 2 else x
+    path, form = folder/f"a{r['form']}", r['form'].removeprefix('packed')
+    fs, said = np.full(r['shape'], 250.), 250
+    if form.lower() == '.npy': np.save(folder/'a.npy', given_x); (folder/'a.npy').rename(path)
+    elif form == '.npz': (np.savez if form == r['form'] else np.savez_compressed)(path, ecg=given_x, **{r['rate']: fs}); said = None
+    elif form == '.mat':
+        from scipy.io import savemat
+        savemat(path, dict(val=given_x) | {r['rate']: fs}, do_compression=r['holes'] > 0)
+        said = None
+    elif form == 'list': path = given_x.tolist()
+    elif form == 'masked':
+        mask = rng.random(given_x.shape) < .1
+        path = np.ma.array(given_x, mask=mask)
+        wanted[mask.T if given_x is not x else mask] = np.nan
+    else: path = given_x
+    source, found = read(path, said)
+    assert source is not None, found
+    assert source.fs == 250
+    wanted[np.isinf(wanted)] = np.nan
+    assert_signal(found, wanted.reshape(r['n'], -1))
+    in_pieces(source, found, r['cuts'])
+
+
+# Damage. What may differ without a word is what nothing in the format could tell:
+#   - WFDB: the head's rate, gains, baselines, units, names and skews; samples that still add up to the checksum
+#   - EDF: every sample, and in the head the ranges, dimensions and labels, and the duration of a record (the rate)
+#   - text: digits, and a last line that is cut; a line more or less (each byte spoils three numbers at most)
+#   - .npy: every number, and its kind where that is as long; uncompressed .mat: all but its end
+# gzip, .npz and FLAC carry sums of their own: nothing may differ.
+
+def _wave(n=600, gain=200): return np.rint(ECG[:n]*gain).astype(int)
+
+def _wfdb(folder, fmt='16', k=1, length=600, leads=2):
+    x = [_wave()[:, None], -_wave()[::-1, None]][:leads]
+    x = [a.reshape(-1, k) for a in x]
+    form = fmt + (f'x{k}' if k > 1 else '')
+    lines = [signal_line('a.dat', form, a, name=n) for a, n in zip(x, ('II', 'V1'))]
+    write_record(folder, 'a', 250, lines, len(x[0]) if length else None, {'a.dat': pack(fmt, x)})
+    wfdb.wrann('a', 'atr', np.arange(10, 590, 50), symbol=['N']*12, write_dir=str(folder))
+    return 'a.hea'
+
+def _segments(folder, variable=False):
+    lines = ['layout 0']*variable
+    if variable: (folder/'layout.hea').write_text('layout 1 250 0\n~ 0 200/mV 16 0 0 0 0 II\n')
+    for j, part in enumerate(np.split(_wave(), 3)):
+        if variable and j == 1: lines.append('~ 200'); continue
+        write_record(folder, f's{j}', 250, [signal_line(f's{j}.dat', '16', part[:, None])], 200, {f's{j}.dat': pack('16', [part[:, None]])})
+        lines.append(f's{j} 200')
+    (folder/'a.hea').write_text(f'a/{len(lines)} 1 250 600\n' + '\n'.join(lines) + '\n')
+    return 'a.hea'
+
+def _put(folder, name, raw): (folder/name).write_bytes(raw); return name
+
+def _edf(folder, name='a.edf', **kw): return _put(folder, name, edf_bytes([_wave(gain=3000).reshape(6, 100), -_wave(gain=3000).reshape(6, 100)], .4, ['ECG II', 'ECG V1'], patient='A. Person', bdf=name == 'a.bdf', **kw))
+
+def _text(folder, name='a.csv', columns=2, clock=False, head=(), **kw):
+    x = np.stack([ECG[:600], -ECG[:600][::-1]], 1)[:, :columns]
+    rows = [[f'{i/250:.3f}'.replace('.', kw.get('decimal', '.')), *r] if clock else r for i, r in enumerate(x.tolist())]
+    return _put(folder, name, text_bytes(rows, head, packed=name.endswith('.gz'), **kw))
+
+def _array(folder, name='a.npy', kind='f8'):
+    x = np.stack([ECG[:600], -ECG[:600][::-1]], 1)
+    if name == 'a.npy': np.save(folder/name, x if kind == 'f8' else (1000*x).astype(kind))
+    elif name == 'a.mat':
+        from scipy.io import savemat
+        savemat(folder/name, dict(val=x, fs=250.), do_compression=kind == 'packed')
+    else: (np.savez_compressed if kind == 'packed' else np.savez)(folder/name, ecg=x, fs=250.)
+    return name
+
+WHOLE = dict(
+    wfdb=_wfdb, wfdb_212=lambda f: _wfdb(f, '212'), wfdb_frames=lambda f: _wfdb(f, '16', 2, leads=1), wfdb_8=lambda f: _wfdb(f, '8', leads=1), wfdb_nolen=lambda f: _wfdb(f, '61', length=0),
+    segments=_segments, variable=lambda f: _segments(f, True), edf=_edf, bdf=lambda f: _edf(f, 'a.bdf'), edf_plus=lambda f: _edf(f, onsets=[round(.4*i, 1) for i in range(6)]), edf_open=lambda f: _edf(f, records=-1),
+    csv=_text, csv_one=lambda f: _text(f, columns=1, head=['ECG']), csv_clock=lambda f: _text(f, clock=True, columns=1, head=['Zeit [s];EKG [mV]'], sep=';', decimal=','),
+    csv_comma=lambda f: _text(f, columns=1, decimal=','), signals=lambda f: _text(f, 'a.txt', head=['# OpenSignals Text File Format', '# {"00:00": {"sensor": ["ECG", "ECG"], "column": ["A1", "A2"], "sampling rate": 250, "label": ["A1", "A2"]}}', '# EndOfHeader'], sep='\t', trailing=True),
+    watch=lambda f: _text(f, columns=1, head=['Name,A. Person', 'Recorded Date,2024-01-01 12:00:00 +0000', 'Device,"Watch1,1"', 'Sample Rate,250 hertz', '', 'Lead,Lead I', 'Unit,mV', '']),
+    utf16=lambda f: _text(f, 'a.txt', head=['I\tII'], sep='\t', encoding='utf-16'), csv_gz=lambda f: _text(f, 'a.csv.gz'), npy=_array, npy_whole=lambda f: _array(f, kind='<i2'),
+    npz=lambda f: _array(f, 'a.npz'), npz_packed=lambda f: _array(f, 'a.npz', 'packed'), mat=lambda f: _array(f, 'a.mat'), mat_packed=lambda f: _array(f, 'a.mat', 'packed'))
+if soundfile: WHOLE['wfdb_flac'] = lambda f: _wfdb(f, '516')
+
+OPERATIONS = ('flip', 'set', 'cut', 'insert', 'remove', 'double', 'zero', 'number', 'line')
+NUMBERS = ['0', '-1', '1', '2', '99999999', '999999999999', '1' + '0'*400, 'nan', 'inf', '-inf', '1e308', '1e-308', '-250', '', ' ', '0x10', '1_0', '٣', '²', '0.5', 'x', '/', '~', '"', ';', '2147483648', '-2147483649', '18446744073709551616']
+
+@st.composite
+def damages(draw, kinds=tuple(WHOLE)):
+    "A file, and what is done to it: each operation with a place, a length and a value"
+    some = st.tuples(st.sampled_from(OPERATIONS), st.floats(0, 1, exclude_max=True), st.integers(1, 12), st.integers(0, 255))
+    return dict(kind=draw(st.sampled_from(kinds)), file=draw(st.integers(0, 9)), head=draw(st.booleans()), operations=draw(st.lists(some, min_size=1, max_size=3)))
+
+def head_length(name, raw):
+    "Where the numbers begin, so that as much damage goes to what is said of them"
+    if name.endswith(('.edf', '.bdf')): return 256*(int(raw[252:256]) + 1)
+    if name.endswith('.npy'): return 128
+    if name.endswith(('.csv', '.txt')): return min(len(raw), 400)
+    return min(len(raw), 300)
+
+def damaged(raw, operations, reach):
+    for what, place, n, value in operations:
+        i = int(place*min(reach, len(raw)))
+        if what == 'flip': raw = raw[:i] + bytes([raw[i] ^ 1 << n % 8]) + raw[i + 1:] if raw else raw
+        elif what == 'set': raw = raw[:i] + bytes([value]) + raw[i + 1:]
+        elif what == 'cut': raw = raw[:int(place*len(raw))]
+        elif what == 'insert': raw = raw[:i] + bytes([value])*n + raw[i:]
+        elif what == 'remove': raw = raw[:i] + raw[i + n:]
+        elif what == 'double': raw = raw[:i] + raw[i:i + n]*2 + raw[i + n:]
+        elif what == 'zero': raw = raw[:i] + bytes(min(n, len(raw) - i)) + raw[i + n:]
+        elif what == 'number':
+            found = [m for m in re.finditer(rb'-?\d+', raw[:reach])]
+            if found:
+                m, new = found[int(place*len(found))], NUMBERS[value % len(NUMBERS)].encode()
+                raw = raw[:m.start()] + new + raw[m.end() + (max(0, len(new) - len(m[0])) if n % 2 else 0):] # in fields of fixed width, too
+        else: # lines of a head: one goes, comes twice, or changes its place with the next
+            lines = raw.split(b'\n')
+            j = int(place*min(len(lines) - 1, 12))
+            lines[j:j + 2] = ([], lines[j:j + 1]*2 + lines[j + 1:j + 2], lines[j:j + 2][::-1])[n % 3]
+            raw = b'\n'.join(lines)
+    return raw
+
+def affine(found, truth):
+    "Is each lead the true one, times something and moved by something?"
+    for x, y in zip(found.T, truth.T):
+        both = np.isfinite(x) & np.isfinite(y)
+        if not both.any(): continue # a gain of zero or infinity: all missing
+        slope, off = np.polyfit(y[both], x[both], 1) if np.ptp(y[both]) else (1, 0)
+        if np.abs(x[both] - slope*y[both] - off).max() > 1e-3*max(np.ptp(x[both]), 1e-30): return False
+    return True
+
+def few_differ(found, truth, most, cut):
+    "Are they the same but for some samples in one place, and for what was cut off?"
+    def alike(a, b): n = min(len(a), len(b)); return np.isclose(a[:n], b[:n], rtol=1e-4, atol=1e-9, equal_nan=True).all(1)
+    def run(same): return len(same) if same.all() else int(same.argmin())
+    for end in range(max(1, len(found) - 12), len(found) + 13) if cut else [len(truth)]:
+        part = truth[:end]
+        if (~alike(found, part)).sum() <= most and abs(len(found) - len(part)) <= most or run(alike(found, part)) + run(alike(found[::-1], part[::-1])) >= len(part) - most: return True
+    return False
+
+def allowed(kind, name, raw, new, source, x, true, truth, operations):
+    "May this difference stand without a word? See above"
+    if kind.startswith('mat') or x.shape[1] != truth.shape[1] and kind in ('csv', 'csv_clock', 'signals', 'utf16'): return x.shape[1] > 0 and kind == 'mat' or len(x) == len(truth)
+    if name.endswith('.atr'): return False
+    if name.endswith('.hea'):
+        tails = [line.split(b' ', 4)[-1] for line in raw.splitlines()[1:] if len(line.split()) > 4]
+        if not all(t in new for t in tails): return True # the checksum is gone
+        if any(0 < shift < 600 and affine(x[:-shift], truth[shift:]) for shift in {int(s) for s in re.findall(rb':0*(\d{1,3})\b', new)}): return True
+        return x.shape == truth.shape and affine(x, truth)
+    if name.endswith('.dat') and x.shape == truth.shape:
+        stored = np.where(np.isnan(x), nothing('212' if kind == 'wfdb_212' else '16'), np.rint(x.astype(float)*200))
+        return all(checksum(a) == checksum(np.rint(b*200)) for a, b in zip(stored.T, truth.T.astype(float)))
+    if name.endswith(('.edf', '.bdf')):
+        if len(raw) != len(new): return kind == 'edf_open' and len(new) % 400 == len(raw) % 400
+        head = head_length(name, raw)
+        if raw[:head] == new[:head]: return x.shape == truth.shape
+        n = int(raw[252:256])
+        fields = [i for i in range(head) if raw[i] != new[i]]
+        structure = any(184 <= i < 192 or 236 <= i < 244 or 252 <= i < 256 or 216*n <= i - 256 < 224*n for i in fields)
+        return x.shape == truth.shape and (affine(x, truth) or raw[head:] != new[head:]) and not (structure and not affine(x, truth))
+    if name.endswith(('.csv', '.txt')) : return few_differ(x, truth, 12*len(operations), any(o[0] == 'cut' for o in operations)) or len(x) == len(truth) and affine(x, truth)
+    if name.endswith('.npy'):
+        from numpy.lib import format
+        with open(source_path(source, name), 'rb') as f: shape, _, kind = getattr(format, f'read_array_header_{format.read_magic(f)[0]}_0')(f); at = f.tell()
+        return at + int(np.prod(shape))*kind.itemsize == len(new)
+    return False
+
+def source_path(source, name): return source.path/name
+
+def any_damage(folder, r):
+    name = WHOLE[r['kind']](folder)
+    fs = None if any(w in r['kind'] for w in ('wfdb', 'seg', 'var', 'df', 'clock', 'signals', 'watch', 'npz', 'mat')) else 250
+    true, truth = read(folder/name, fs)
+    assert true is not None, truth
+    files = sorted(p for p in folder.iterdir() if p.is_file())
+    file = files[r['file'] % len(files)]
+    raw = file.read_bytes()
+    new = damaged(raw, r['operations'], head_length(file.name, raw) if r['head'] else len(raw))
+    file.write_bytes(new)
+    source, x = read(folder/name, fs)
+    assert sorted(p for p in folder.iterdir()) == files, 'a file was left behind'
+    if source is not None and source.beats:
+        try: at = source.beats('atr'); assert at.dtype == np.int64 and at.ndim == 1
+        except (ValueError, OSError) as e: assert '\n' not in str(e)
+    if source is None: return f'{r["kind"]}: refused'
+    if set(source.notes) - set(true.notes): return f'{r["kind"]}: read, and a word said'
+    if x.shape == truth.shape and np.allclose(x, truth, rtol=1e-6, atol=1e-6, equal_nan=True) and (source.fs == true.fs or file.suffix in ('.hea', '.edf', '.bdf', '.csv', '.txt')): return f'{r["kind"]}: read as before'
+    source.path = folder
+    assert allowed(r['kind'], file.name, raw, new, source, x, true, truth, r['operations']), f'{r["kind"]}, {file.name}: another signal without a word'
+    return f'{r["kind"]}: what nothing could tell'
+
+
 PROPERTIES = dict(
     wfdb=(any_wfdb, wfdb_records(), 60),
     segments=(any_segments, wfdb_segments(), 40),
+    text=(any_text, texts(), 80),
+    edf=(any_edf, edfs(), 60),
+    arrays=(any_array, arrays(), 60),
+    damage=(any_damage, damages(), 400),
 )
 
 @pytest.mark.parametrize('kind', PROPERTIES)
