@@ -319,11 +319,11 @@ def bench_main(argv:list=None) -> int: # Words after the command's name; exit st
 # %% ../nbs/practice/25_commands.ipynb #2d775a93
 def lab_parser() -> Parser: # Reads the words after `ganad-lab`
     "The options of `ganad-lab`"
-    p = Parser('ganad-lab', description="Copy the notebooks that came with ganad into a folder of your own and open JupyterLab there. Called again, the copy is brought up to date; a file that you have changed is kept.",
-               epilog="Exit status: 0 done, 1 failed, 2 wrong call; else JupyterLab's own.")
+    p = Parser('ganad-lab', description="Copy the notebooks that came with ganad into a folder of your own, fetch the trained networks that they read, and open JupyterLab there. Called again, the copy is brought up to date; a file that you have changed is kept.",
+               epilog="The networks come from the release of this version; GANAD_STORED names another address, or a path, of that archive. Exit status: 0 done, 1 failed, 2 wrong call; else JupyterLab's own.")
     p.surplus = "one folder at a time; what is {}? Words for JupyterLab come after --"
     p.add_argument('folder', nargs='?', default='ganad-lab', help="where the copy is, or shall be (default: %(default)s)")
-    p.add_argument('--no-open', action='store_true', help="copy, and do not start JupyterLab")
+    p.add_argument('--no-open', action='store_true', help="copy and fetch, and do not start JupyterLab")
     p.add_argument('--dry-run', action='store_true', help="say what would be done, and do nothing")
     p.add_argument('--version', action='version', version=f'ganad {__version__}')
     return p

@@ -233,7 +233,9 @@ def load_detector(
 ) -> Detector:
     "A detector as it was saved; a damaged or foreign file is refused"
     file = Path(folder)/FILE
-    if not file.is_file(): raise FileNotFoundError(f"no detector in {Path(folder).name!r}: there is no {FILE}; give the folder that `save` was given")
+    if not file.is_file():
+        hint = 'fetch the stored runs with ganad-lab' if Path(folder).resolve().parent.name == 'stored' else 'give the folder that `save` was given'
+        raise FileNotFoundError(f"no detector in {Path(folder).name!r}: there is no {FILE}; {hint}")
     tensors, info = read_tensors(file)
     if info.get('format') != 1: raise ValueError(f"{file.name} has the format {info.get('format')!r}, this version of ganad reads format 1; install the version that wrote it ({info.get('ganad')})")
     params = {k: tuple(v) if isinstance(v, list) else v for k, v in info['params'].items()}
@@ -395,7 +397,7 @@ def stored(
     there = (Path(folder)/FILE).is_file()
     if there and (found := load_detector(folder)).metadata.get('key') == key: return found
     if settings().budget != 'full':
-        raise ValueError(f"the stored run {Path(folder).name!r} {'belongs to another configuration' if there else 'is missing'}; make it with GANAD_BUDGET=full")
+        raise ValueError(f"the stored run {Path(folder).name!r} {'belongs to another configuration' if there else 'is missing'}; make it with GANAD_BUDGET=full{'' if there else ', or fetch it with ganad-lab'}")
     detector.fit(x, **options)
     detector.metadata.update(metadata or {}, key=key, data=data, history=detector.history_.rows if hasattr(detector, 'history_') else [])
     detector.save(folder)

@@ -48,8 +48,7 @@ def test_a_killed_run_goes_on_and_gives_the_same_table(tmp_path):
     file, methods = tmp_path/'cells.jsonl', ['pca', 'isolation forest', 'knn']
     code = f"from ganad.benchmark import benchmark; benchmark({methods}, 'P1', range(5), {str(file)!r}, **{SMALL})"
     run = subprocess.Popen([sys.executable, '-c', code], env=os.environ | dict(OMP_NUM_THREADS='1'))
-    until = time.monotonic() + 120
-    while not file.is_file() and run.poll() is None and time.monotonic() < until: time.sleep(.02)
+    while not file.is_file() and run.poll() is None: time.sleep(.02)
     run.send_signal(signal.SIGKILL); run.wait()
     kept = read_cells(file)
     assert 0 < len(kept) <= 15

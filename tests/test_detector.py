@@ -1,5 +1,5 @@
 "The contract of every registered detector, on tables, signals and images: signs, thresholds, scores that repeat to the last bit, files that are whole."
-import functools, importlib, json, os, pickle, subprocess, sys, warnings
+import copy, functools, importlib, json, os, pickle, subprocess, sys, warnings
 from pathlib import Path
 
 import numpy as np
@@ -136,6 +136,16 @@ def test_scores_do_not_depend_on_the_batch(name, kind):
     for k in (1, 5, 16, 31): equal(detector.anomaly_score(np.roll(x, k, axis=0)), np.roll(score, k))    # another place in the block
     for i in (0, 1, 7, n - 1): equal(detector.anomaly_score(x[i:i+1]), score[i:i+1])
     equal(detector.anomaly_score(np.repeat(x[:1], n, 0)), np.repeat(score[:1], n))
+
+@pytest.mark.parametrize('name', [n for n in NAMES if hasattr(_class_of(n), '_score')])      # not those that search: test_reconstruction counts a search
+@pytest.mark.parametrize('kind', SHAPES)
+def test_many_samples_are_scored_a_block_at_a_time(name, kind):
+    "What makes many cheaper than each alone, counted: one call of the score for as many as are in a block"
+    detector, x, rows = copy.copy(fitted(name, kind)), samples(kind, 70, seed=1), []
+    block, score = detector.blocks[len(SHAPES[kind])], detector._score
+    detector._score = lambda x: (rows.append(len(x)), score(x))[1]
+    detector.anomaly_score(x)
+    assert block > 1 and rows == [block]*-(-len(x)//block)
 
 @every
 def test_scores_do_not_depend_on_how_the_array_lies_in_memory(name, kind):
@@ -405,6 +415,7 @@ def test_a_checkpoint_is_no_detector(tmp_path):
 
 def test_a_missing_detector_is_said(tmp_path):
     with pytest.raises(FileNotFoundError, match=f"no detector in 'nowhere': there is no {FILE}"): load_detector(tmp_path/'nowhere')
+    with pytest.raises(FileNotFoundError, match="no detector in 'ring-p1'.*; fetch the stored runs with ganad-lab"): load_detector(tmp_path/'stored'/'ring-p1')
 
 @pytest.mark.parametrize('broken', ['replace', 'fsync', 'write_bytes'])
 def test_a_failed_write_keeps_the_old_file(tmp_path, monkeypatch, broken):
@@ -470,7 +481,7 @@ def budget(monkeypatch): return lambda value: monkeypatch.setenv('GANAD_BUDGET',
 def test_a_stored_run_is_made_once(name, budget, tmp_path):
     x = samples('table')
     budget('quick')
-    with pytest.raises(ValueError, match="stored run 'run' is missing; make it with GANAD_BUDGET=full"): stored(tmp_path/'run', quick(name), x, 'set a')
+    with pytest.raises(ValueError, match="stored run 'run' is missing; make it with GANAD_BUDGET=full, or fetch it with ganad-lab"): stored(tmp_path/'run', quick(name), x, 'set a')
     assert not (tmp_path/'run').exists()
     budget('full')
     made = stored(tmp_path/'run', quick(name), x, 'set a')

@@ -30,7 +30,7 @@ def line(seed=1, **kwargs):
 def state(*players): return {f'{p.name}/{i}/{k}': v.clone() for p in players for i, m in enumerate(p.modules) for k, v in m.state_dict().items()}
 def same(a, b): return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
 def rows(history): return [{k: v for k, v in r.items() if k != 'seconds'} for r in history.rows]
-def python(script, *args, timeout=120, **env):
+def python(script, *args, timeout=900, **env):
     "Runs a script in a process of its own; its output"
     done = subprocess.run([sys.executable, '-c', script, *map(str, args)], capture_output=True, text=True, timeout=timeout,
                           env={**os.environ, 'OMP_NUM_THREADS': '1', **env})

@@ -95,7 +95,7 @@ def _annotations(path, ending, source, start, stop):
     "Positions from `start` on, and symbols; None where there is no such file"
     path = wfdb_path(path)
     if not ending or not path.with_name(f'{path.name}.{ending}').is_file(): return None, None
-    sample, symbol = wfdb_annotations(path, ending, wfdb_header(path).fs, source.fs)
+    sample, symbol = wfdb_annotations(path, ending, wfdb_header(path).fs or source.fs, source.fs)
     here = (sample >= start) & (sample <= stop)
     return sample[here] - start, symbol[here]
 

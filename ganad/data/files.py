@@ -29,7 +29,7 @@ from wfdb.io import _header as wfdb_fields, _signal as wfdb_signal
 
 from ..settings import unknown
 
-# %% ../../nbs/data/22_files.ipynb #bed8649a
+# %% ../../nbs/data/22_files.ipynb #c0a2d5d3
 class RecordError(ValueError):
     "A record that cannot be read as it should be"
 
@@ -40,16 +40,18 @@ class Source:
     fs:float        # Samples a second
     length:int      # Samples
     leads:list      # Name of each lead, none twice
-    read:Callable   # `read(start, stop)` gives `(stop - start, leads)` float32, NaN where nothing was recorded
+    read:Callable   # `read(start, stop)` gives `(stop - start, leads)` float32, NaN: not recorded
     unit:str|list='mV'  # Of the signal, or of each lead
     beats:Callable=None # `beats(annotator)` gives the annotated positions, int64
     check:Callable=lambda: None # Called once all has been read; raises if it does not add up
     notes:list=field(default_factory=list) # What is odd about the file, in words
 
-    def __repr__(self): return f"{self.name}: {clock(self.length/self.fs)} at {self.fs:g} Hz, leads {', '.join(self.leads)}"
+    def __repr__(self):
+        leads = ', '.join(self.leads)
+        return f"{self.name}: {clock(self.length/self.fs)} at {self.fs:g} Hz, leads {leads}"
     def unit_of(self, column): return self.unit if isinstance(self.unit, str) else self.unit[column]
 
-# %% ../../nbs/data/22_files.ipynb #00c2937d
+# %% ../../nbs/data/22_files.ipynb #752259b5
 def clock(
     seconds:float,  # Since the start of the record
     decimals:int=0, # Of the seconds
@@ -57,7 +59,8 @@ def clock(
     "Hours, minutes and seconds"
     unit = 10**decimals
     whole, part = divmod(round(float(seconds)*unit), unit)
-    return f"{whole//3600}:{whole//60%60:02d}:{whole%60:02d}" + (f".{part:0{decimals}d}" if decimals else '')
+    digits = f".{part:0{decimals}d}" if decimals else ''
+    return f"{whole//3600}:{whole//60%60:02d}:{whole%60:02d}{digits}"
 
 # %% ../../nbs/data/22_files.ipynb #833cda3f
 _PREFIXES = {'n': 1e-6, 'nano': 1e-6, 'u': 1e-3, 'micro': 1e-3, 'm': 1., 'milli': 1., '': 1e3}
@@ -73,14 +76,15 @@ def millivolts(
     prefix = 'u' if lost else found[1]
     return _PREFIXES.get(prefix)
 
-# %% ../../nbs/data/22_files.ipynb #03d5f261
+# %% ../../nbs/data/22_files.ipynb #eb38a59d
 def checked_rate(
     fs, # As a user gave it
 ) -> float|None: # None where none was given
     "The sampling rate as a number, or an error"
     if fs is None: return None
     if isinstance(fs, bool) or not isinstance(fs, (Real, np.number)) or not 0 < fs < float('inf'):
-        raise RecordError(f"fs takes the samples a second as a number above 0, as in fs=360; got {fs!r}")
+        raise RecordError(f"fs takes the samples a second as a number above 0, as in fs=360; got "
+                          f"{fs!r}")
     return float(fs)
 
 def single(
@@ -88,9 +92,9 @@ def single(
     offset=0., # `(leads,)` taken off first
 ) -> np.ndarray: # `(n, leads)` float32, NaN where `x64` is not finite
     "A stretch of a signal in single precision"
-    x = x64 - offset
+    with np.errstate(over='ignore'): x = (x64 - offset).astype(np.float32)
     x[~np.isfinite(x)] = np.nan
-    return x.astype(np.float32)
+    return x
 
 def costly_offset(
     probe, # `(n, leads)` float64, a stretch of the signal
@@ -103,19 +107,19 @@ def costly_offset(
     costs = np.spacing(np.abs(middle).astype(np.float32)) > 1e-4*(high - low)
     return np.where(costs & (high > low), middle, 0.)
 
-# %% ../../nbs/data/22_files.ipynb #d7b65894
+# %% ../../nbs/data/22_files.ipynb #c119b448
 def in_single(
     exact,  # `exact(start, stop)` gives `(stop - start, leads)` float64
     length, # Samples
 ) -> Callable: # `read(start, stop)` gives float32
-    "A reader in single precision; whether an offset must be taken off first is seen in the first samples"
+    "A reader in single precision, less an offset where the first samples show a costly one"
     offset = []
     def read(start, stop):
         if not offset: offset.append(costly_offset(exact(0, min(length, 10_000))))
         return single(exact(start, stop), offset[0])
     return read
 
-# %% ../../nbs/data/22_files.ipynb #8440107b
+# %% ../../nbs/data/22_files.ipynb #1e876ee1
 def array_source(
     signal,  # `(L,)`, `(L, leads)` or `(leads, L)`: an array, a list, a masked array
     fs,      # Samples a second
@@ -126,65 +130,81 @@ def array_source(
     "An array as a recording"
     signal = np.asanyarray(signal)
     if signal.ndim not in (1, 2) or signal.dtype.kind not in 'fiu':
-        raise RecordError(f"expected real numbers of shape (L,) or (L, leads), got {signal.dtype} of shape {signal.shape}")
+        raise RecordError(f"expected real numbers of shape (L,) or (L, leads), got {signal.dtype} "
+                          f"of shape {signal.shape}")
     if not signal.size: raise RecordError(f"{name} holds no sample: its shape is {signal.shape}")
     fs = checked_rate(fs)
-    if fs is None: raise RecordError(f"{name} does not say how fast it was sampled; give fs in Hz, as in fs=360")
+    if fs is None:
+        raise RecordError(f"{name} does not say how fast it was sampled; give fs in Hz, as in "
+                          f"fs=360")
     if signal.ndim == 1: signal = signal[:, None]
     if signal.shape[0] < signal.shape[1]: signal = signal.T
     many = signal.shape[1]
     def exact(start, stop):
         part = signal[start:stop]
-        return (part.astype(np.float64).filled(np.nan) if np.ma.isMaskedArray(part) else np.array(part, dtype=np.float64))*factor
+        return (part.astype(np.float64).filled(np.nan) if np.ma.isMaskedArray(part)
+                else np.array(part, dtype=np.float64))*factor
     leads = leads or (['signal'] if many == 1 else [f'lead {i + 1}' for i in range(many)])
     return Source(name, fs, len(signal), unique(leads), in_single(exact, len(signal)), unit)
 
 def unique(
     leads, # Names, None where there is none
 ) -> list: # Names, none twice
-    "A name for each lead: its own, a number where it has none, and a number behind what stood there before"
+    "A name for each lead: its own or a number, and a number behind one that stood there before"
     many, out = len(leads), []
     for i, name in enumerate(leads):
-        name = str(name).strip() if name is not None else ''
+        name = ' '.join(str(name).split()) if name is not None else ''
         name = name or ('signal' if many == 1 else f'lead {i + 1}')
         n, first = 2, name
         while name in out: name, n = f'{first} ({n})', n + 1
         out.append(name)
     return out
 
-# %% ../../nbs/data/22_files.ipynb #a797bed5
-_RATES = ('fs', 'freq', 'frequency', 'sampling_rate', 'samplingrate', 'sampling_frequency', 'samplerate', 'sample_rate', 'sfreq', 'hz')
+# %% ../../nbs/data/22_files.ipynb #23942545
+_RATES = ('fs', 'freq', 'frequency', 'sampling_rate', 'samplingrate', 'sampling_frequency',
+          'samplerate', 'sample_rate', 'sfreq', 'hz')
 
 def _arrays(path):
     "Name -> array of an .npz or .mat file"
     if path.suffix.lower() == '.npz':
         with np.load(path, allow_pickle=False) as held: return {k: held[k] for k in held.files}
     from scipy.io import loadmat
-    return {k: np.squeeze(v) for k, v in loadmat(path).items() if not k.startswith('__') and isinstance(v, np.ndarray)}
+    held = loadmat(path).items()
+    return {' '.join(k.split()): np.squeeze(v) for k, v in held
+            if not k.startswith('__') and isinstance(v, np.ndarray)}
+
+def _rises(v): return v.ndim == 1 and len(v) > 50 and bool((np.diff(v.astype(float)) > 0).all())
 
 def stored_arrays(
     path, # A .npy, .npz or .mat file
     fs=None,
 ) -> Source:
     "The one signal of a file of arrays"
-    path = Path(path)
-    try: held = {'': np.load(path, mmap_mode='r', allow_pickle=False)} if path.suffix.lower() == '.npy' else _arrays(path)
-    except NotImplementedError: raise RecordError(f"{path.name} is a MATLAB file of version 7.3, which is not read; save it with -v7, or as .npy") from None
-    except Exception as e: raise RecordError(f"{path.name} is not a whole file of numbers ({e})") from None
-    if path.suffix.lower() == '.npy' and (more := path.stat().st_size - held[''].offset - held[''].nbytes):
+    path, alone = Path(path), Path(path).suffix.lower() == '.npy'
+    try: held = {'': np.load(path, mmap_mode='r', allow_pickle=False)} if alone else _arrays(path)
+    except NotImplementedError:
+        raise RecordError(f"{path.name} is a MATLAB file of version 7.3, which is not read; save "
+                          f"it with -v7, or as .npy") from None
+    except Exception as e:
+        raise RecordError(f"{path.name} is not a whole file of numbers ({e})") from None
+    if alone and (more := path.stat().st_size - held[''].offset - held[''].nbytes):
         raise RecordError(f"{path.name} holds {more:,} bytes more than its head announces; get it anew")
-    signals = {k: v for k, v in held.items() if k == '' or v.dtype.kind in 'fiu' and v.ndim in (1, 2) and v.size > 9}
-    rates = {float(v.item()) for k, v in held.items() if k.lower() in _RATES and v.dtype.kind in 'fiu' and v.size == 1}
-    rates = {r for r in rates if 0 < r < float('inf')}
+    numbers = {k: v for k, v in held.items() if alone or v.dtype.kind in 'fiu'}
+    signals = {k: v for k, v in numbers.items() if alone or v.ndim in (1, 2) and v.size > 9}
+    if len(signals) > 1: signals = {k: v for k, v in signals.items() if not _rises(v)} # a clock
     if len(signals) != 1:
-        raise RecordError(f"{path.name} holds {'several arrays' if signals else 'no array of numbers'}: {', '.join(f'{k} {v.shape}' for k, v in held.items())}. "
-                          "Load it yourself and give the signal as an array")
-    rate, notes = agreed_rate(path.name, checked_rate(fs), rates.pop() if len(rates) == 1 else None, 'file')
+        told = ', '.join(f'{k} {v.shape}' for k, v in held.items())
+        what = 'several arrays' if signals else 'no array of numbers'
+        raise RecordError(f"{path.name} holds {what}: {told}. Load it yourself and give the signal as an array")
+    rates = {float(v.item()) for k, v in numbers.items() if k.lower() in _RATES and v.size == 1}
+    rates = {r for r in rates if 0 < r < float('inf')}
+    stated = rates.pop() if len(rates) == 1 else None
+    rate, notes = agreed_rate(path.name, checked_rate(fs), stated, 'file')
     source = array_source(*signals.values(), rate, path.stem)
     source.notes += notes
     return source
 
-# %% ../../nbs/data/22_files.ipynb #f7ddfe65
+# %% ../../nbs/data/22_files.ipynb #a4406be2
 def agreed_rate(
     name,   # The file, for the message
     given,  # Hz, as the user said, or None
@@ -193,18 +213,22 @@ def agreed_rate(
 ) -> tuple: # (Hz, notes)
     "The rate to use, and a word where two differ"
     if stated is None:
-        if given is None: raise RecordError(f"{name} does not say how fast it was sampled; give fs in Hz, as in fs=360 (in a terminal: --fs 360)")
+        if given is None:
+            raise RecordError(f"{name} does not say how fast it was sampled; give fs in Hz, as in "
+                              f"fs=360 (in a terminal: --fs 360)")
         return given, []
     if given is None: return stated, []
     if abs(given/stated - 1) <= .005: return given, []
-    return stated, [f"the {by} says a sampling rate of {stated:.6g} Hz, but {given:g} Hz was given: the file's was used"]
+    return stated, [f"the {by} says a sampling rate of {stated:.6g} Hz, but {given:g} Hz was "
+                    f"given: the file's was used"]
 
-# %% ../../nbs/data/22_files.ipynb #a60dd398
+# %% ../../nbs/data/22_files.ipynb #d0c836e9
 def encoding(
     raw:bytes, # The first bytes of a file, or all
 ) -> str: # As Python names it
-    "How a text is encoded: by its mark, else UTF-16 by its zeros, else UTF-8 if it can be, else Latin-1"
-    for mark, name in ((codecs.BOM_UTF8, 'utf-8-sig'), (codecs.BOM_UTF16_LE, 'utf-16'), (codecs.BOM_UTF16_BE, 'utf-16')):
+    "How a text is encoded: by its mark, by the zeros of UTF-16, as UTF-8 if it can be, as Latin-1"
+    for mark, name in ((codecs.BOM_UTF8, 'utf-8-sig'), (codecs.BOM_UTF16_LE, 'utf-16'),
+                       (codecs.BOM_UTF16_BE, 'utf-16')):
         if raw.startswith(mark): return name
     for side, name in ((1, 'utf-16-le'), (0, 'utf-16-be')):
         if len(raw) > 3 and raw[side::2].count(0) > .4*len(raw): return name
@@ -216,25 +240,42 @@ def _signal_lines(lines):
     "The fields of the signal lines, by `wfdb`, with the files' names as they are"
     files, rest = zip(*(line.split(None, 1) for line in lines)) if lines else ((), ())
     found = wfdb_fields._parse_signal_lines([f'x {r}' for r in rest])
-    return dict(found, file_name=list(files), samps_per_frame=[n or 1 for n in found['samps_per_frame']])
+    return dict(found, file_name=list(files),
+                samps_per_frame=[n or 1 for n in found['samps_per_frame']])
+
+def _plain_rate(word):
+    "The rate of a record line, 360 or 360/1000(0), as `wfdb` reads it"
+    rate = float(re.match(r'[-+.\deE]+', word)[0])
+    if not 0 < rate < 1e7: raise ValueError(f'a sampling rate of {word} Hz')
+    return f'{rate:.10f}'.rstrip('0').rstrip('.')
+
+def _header_file(path):
+    "The header of a record, or None; old systems write its ending in capitals"
+    files = (path.with_name(path.name + ending) for ending in ('.hea', '.HEA'))
+    return next((file for file in files if file.is_file()), None)
 
 def _read_header(path):
-    "One header as `wfdb` has it, with `rest`: the lines of segments where it has them; `gainless`: signals without a gain"
-    raw = path.with_name(path.name + '.hea').read_bytes()
+    "(one header as `wfdb` has it, the lines of its segments, the signals without a gain)"
+    raw = _header_file(path).read_bytes()
     lines, _ = wfdb.io.header.parse_header_content(raw.decode(encoding(raw), 'replace'))
     if not lines: raise ValueError('it is empty')
-    first = re.sub(r'^\S+?(?=(/\d+)?\s)', 'record', ' '.join(lines[0].split()[:4])) # without times
+    words = lines[0].split()[:4] # without the times of recording
+    if len(words) > 2: words[2] = _plain_rate(words[2])
+    first = re.sub(r'^\S+?(?=(/\d+)?\s)', 'record', ' '.join(words))
     fields, rest = wfdb_fields._parse_record_line(first), lines[1:]
     many = fields.pop('n_seg')
     if many is not None: return wfdb.Record(**fields), rest, []
     if len(lines[0].split()) < 3: fields['fs'] = None # not stated
-    if fields['n_sig'] != len(rest): raise ValueError(f"it announces {fields['n_sig']} signals and lists {len(rest)}")
-    gainless = [i for i, line in enumerate(rest) if not re.match(r'\S+\s+\S+\s+-?\.?0*[1-9.]', line)]
+    if fields['n_sig'] != len(rest):
+        raise ValueError(f"it announces {fields['n_sig']} signals and lists {len(rest)}")
+    gainless = [i for i, line in enumerate(rest)
+                if not re.match(r'\S+\s+\S+\s+-?\.?0*[1-9.]', line)]
     return wfdb.Record(**fields | _signal_lines(rest)), [], gainless
 
-# %% ../../nbs/data/22_files.ipynb #5f05aafe
+# %% ../../nbs/data/22_files.ipynb #0e5ee955
 # Bytes that a sample takes in the formats of fixed size
-_BYTES = {'8': 1, '80': 1, '16': 2, '61': 2, '160': 2, '24': 3, '32': 4, '212': 1.5, '310': 4/3, '311': 4/3}
+_BYTES = {'8': 1, '80': 1, '16': 2, '61': 2, '160': 2, '24': 3, '32': 4, '212': 1.5, '310': 4/3,
+          '311': 4/3}
 
 def _check_files(header, name, folder):
     "Are the signal files there, and as long as the header says? Fills in a missing length"
@@ -242,16 +283,20 @@ def _check_files(header, name, folder):
     for file in dict.fromkeys(header.file_name or []):
         if file == '~': continue # the layout of a record in segments names no file
         path, rows = folder/file, [i for i, f in enumerate(header.file_name) if f == file]
-        if Path(file).name != file or not path.is_file(): raise RecordError(f"{name}.hea names {file}, which is not beside it; put it there or get the record anew")
-        size, per_frame = _BYTES.get(header.fmt[rows[0]]), sum(header.samps_per_frame[i] for i in rows)
+        if Path(file).name != file or not path.is_file():
+            raise RecordError(f"{name}.hea names {file}, which is not beside it; put it there or "
+                              f"get the record anew")
+        size = _BYTES.get(header.fmt[rows[0]])
+        per_frame = sum(header.samps_per_frame[i] for i in rows)
         if not size: continue # a compressed format
         held = int((path.stat().st_size - (header.byte_offset[rows[0]] or 0))/size/per_frame)
         lengths.append(held)
         if header.sig_len and held < header.sig_len:
-            raise RecordError(f"{file} is cut short: it holds {held:,} samples a lead, {name}.hea says {header.sig_len:,}. Get the record anew")
+            raise RecordError(f"{file} is cut short: it holds {held:,} samples a lead, {name}.hea "
+                              f"says {header.sig_len:,}. Get the record anew")
     if not header.sig_len and lengths: header.sig_len = min(lengths)
 
-# %% ../../nbs/data/22_files.ipynb #57518548
+# %% ../../nbs/data/22_files.ipynb #9da7b7ec
 @dataclass
 class WfdbHeader:
     "What the header of a record says, or the headers of all its segments"
@@ -275,28 +320,32 @@ def wfdb_path(
 ) -> Path: # Without an ending
     "The name of a record; an ending .hea, .dat or .atr is taken off"
     path = Path(path)
-    return path.with_suffix('') if path.suffix in ('.hea', '.dat', '.atr', '.mat') else path
+    return path.with_suffix('') if path.suffix.lower() in ('.hea', '.dat', '.atr', '.mat') else path
 
 def wfdb_header(
     path, # The record's files, without an ending
 ) -> WfdbHeader:
     "Reads a record's header, checks its files and fills in what is left out; no sample is read"
     path = Path(path)
-    if not path.with_name(path.name + '.hea').is_file(): raise _no_record(path)
+    if _header_file(path) is None: raise _no_record(path)
     try:
         header, lines, _ = _read_header(path)
         if lines: return _many(path, header, lines)
         header, gainless = _one(path)
     except RecordError: raise
-    except Exception as e: raise RecordError(f"the header {path.name}.hea, or one that it names, cannot be read ({e}). Get the record anew") from e
+    except Exception as e:
+        raise RecordError(f"the header {path.name}.hea, or one that it names, cannot be read "
+                          f"({e}). Get the record anew") from e
     n = header.n_sig or 0
     if not n: raise RecordError(f"record {path.name} has no signals; its header lists none")
-    notes = [f"{path.name}.hea gives no gain: 200 units of the converter were taken for a millivolt, as the format has it"] if gainless else []
-    return WfdbHeader(path.name, path.parent, header.fs, header.sig_len, unique(header.sig_name), header.samps_per_frame, [(0, header.sig_len, header, list(range(n)))], notes)
+    notes = [f"{path.name}.hea gives no gain: 200 units of the converter were taken for a "
+             f"millivolt, as the format has it"] if gainless else []
+    return WfdbHeader(path.name, path.parent, header.fs, header.sig_len, unique(header.sig_name),
+                      header.samps_per_frame, [(0, header.sig_len, header, list(range(n)))], notes)
 
-# %% ../../nbs/data/22_files.ipynb #84a324d9
+# %% ../../nbs/data/22_files.ipynb #c5d1d498
 def _layout(parts):
-    "Names of the leads and samples a frame, by the layout header or the first segment that has signals"
+    "Names of the leads and samples a frame, by the first header that has signals"
     first = next((h for h in parts if h is not None and h.n_sig), None)
     if first is None: raise ValueError('no segment has a signal')
     return first.sig_name, first.samps_per_frame
@@ -304,7 +353,8 @@ def _layout(parts):
 def _columns(names, variable, header):
     "For each lead of the record the signal of a segment that holds it, or None"
     if not variable:
-        if header.n_sig != len(names): raise ValueError(f'a segment has {header.n_sig} signals, another {len(names)}')
+        if header.n_sig != len(names):
+            raise ValueError(f'a segment has {header.n_sig} signals, another {len(names)}')
         return list(range(len(names)))
     return [header.sig_name.index(n) if n in (header.sig_name or []) else None for n in names]
 
@@ -317,17 +367,27 @@ def _many(path, master, lines):
     segments, start = [], 0
     for (name, length), header in list(zip(listed, parts))[variable:]:
         if header is not None:
-            if header.fs != master.fs: raise RecordError(f"segment {name} of record {path.name} has {header.fs:g} samples a second, the record {master.fs:g}; split the record")
-            if header.sig_len < length: raise RecordError(f"segment {name} of record {path.name} is cut short: it holds {header.sig_len:,} samples a lead, {path.name}.hea says {length:,}")
+            if header.fs != master.fs:
+                raise RecordError(f"segment {name} of record {path.name} has {header.fs:g} samples "
+                                  f"a second, the record {master.fs:g}; split the record")
+            if header.sig_len < length:
+                raise RecordError(f"segment {name} of record {path.name} is cut short: it holds "
+                                  f"{header.sig_len:,} samples a lead, {path.name}.hea says "
+                                  f"{length:,}")
         columns = None if header is None else _columns(names, variable, header)
-        if columns and any(c is not None and header.samps_per_frame[c] != k for c, k in zip(columns, per_frame)):
-            raise RecordError(f"segment {name} of record {path.name} has another number of samples a frame than those before; split the record")
+        frames = [header.samps_per_frame[c] for c in columns or () if c is not None]
+        if frames != [k for c, k in zip(columns or (), per_frame) if c is not None]:
+            raise RecordError(f"segment {name} of record {path.name} has another number of samples "
+                              f"a frame than those before; split the record")
         segments.append((start, start + length, header, columns))
         start += length
-    if master.sig_len and master.sig_len != start: raise RecordError(f"{path.name}.hea says {master.sig_len:,} samples, its segments hold {start:,}. Get the record anew")
-    return WfdbHeader(path.name, path.parent, master.fs, start, unique(names), per_frame, segments, [])
+    if master.sig_len and master.sig_len != start:
+        raise RecordError(f"{path.name}.hea says {master.sig_len:,} samples, its segments hold "
+                          f"{start:,}. Get the record anew")
+    return WfdbHeader(path.name, path.parent, master.fs, start, unique(names), per_frame, segments,
+                      [])
 
-# %% ../../nbs/data/22_files.ipynb #50159b4c
+# %% ../../nbs/data/22_files.ipynb #9c16ce7a
 def _before(header, folder, start):
     "The value of each signal before a frame: format 8 stores differences"
     values = [v or 0 for v in header.init_value]
@@ -335,45 +395,55 @@ def _before(header, folder, start):
         rows = [i for i, f in enumerate(header.file_name) if f == file]
         if header.fmt[rows[0]] != '8' or not start: continue
         widths = [header.samps_per_frame[i] for i in rows]
-        steps = np.memmap(folder/file, np.int8, 'r', header.byte_offset[rows[0]] or 0, (start, sum(widths)))
-        for i, part in zip(rows, np.split(steps.sum(0, dtype=np.int64), np.cumsum(widths)[:-1])): values[i] += int(part.sum())
+        steps = np.memmap(folder/file, np.int8, 'r', header.byte_offset[rows[0]] or 0,
+                          (start, sum(widths)))
+        for i, part in zip(rows, np.split(steps.sum(0, dtype=np.int64), np.cumsum(widths)[:-1])):
+            values[i] += int(part.sum())
     return values
 
 def _digital(header, folder, start, stop):
     "The packed integers of all signals, frames `start` to `stop`"
-    return wfdb_signal._rd_segment(
-        file_name=header.file_name, dir_name=str(folder), pn_dir=None, fmt=header.fmt, n_sig=header.n_sig, sig_len=header.sig_len,
-        byte_offset=header.byte_offset, samps_per_frame=header.samps_per_frame, skew=header.skew, init_value=_before(header, folder, start),
-        sampfrom=start, sampto=stop, channels=list(range(header.n_sig)), ignore_skew=True)
+    said = {k: getattr(header, k) for k in ('file_name', 'fmt', 'n_sig', 'sig_len', 'byte_offset',
+                                            'samps_per_frame', 'skew')}
+    return wfdb_signal._rd_segment(**said, init_value=_before(header, folder, start), dir_name=str(folder),
+                                   pn_dir=None, sampfrom=start, sampto=stop,
+                                   channels=list(range(header.n_sig)), ignore_skew=True)
 
 class _Checksum:
     "Adds up the samples of pieces that overlap, each sample once"
     def __init__(self, header, name):
-        self.header, self.name, self.done, self.sums = header, name, 0, np.zeros(header.n_sig, np.int64)
+        self.header, self.name, self.done = header, name, 0
+        self.sums = np.zeros(header.n_sig, np.int64)
     def add(self, digital, start):
         stop = start + len(digital[0])//self.header.samps_per_frame[0]
         if not start <= self.done < stop: return
-        for i, (x, k) in enumerate(zip(digital, self.header.samps_per_frame)): self.sums[i] += x[(self.done - start)*k:].sum(dtype=np.int64)
+        for i, (x, k) in enumerate(zip(digital, self.header.samps_per_frame)):
+            self.sums[i] += x[(self.done - start)*k:].sum(dtype=np.int64)
         self.done = stop
     def __call__(self):
         if self.done < self.header.sig_len: return
-        for lead, found, expected in zip(unique(self.header.sig_name), self.sums, self.header.checksum):
+        for lead, found, expected in zip(unique(self.header.sig_name), self.sums,
+                                         self.header.checksum):
             if expected is not None and (int(found) - expected) % 65536:
-                raise RecordError(f"record {self.name}, lead {lead}: its samples do not add up to the checksum in {self.name}.hea; "
-                                  "the file was changed or damaged, so get the record anew")
+                raise RecordError(f"record {self.name}, lead {lead}: its samples do not add up to the "
+                                  f"checksum in {self.name}.hea; the file was changed or damaged, so "
+                                  "get the record anew")
 
-# %% ../../nbs/data/22_files.ipynb #851beb20
+# %% ../../nbs/data/22_files.ipynb #2c0e0184
 def _factors(header, columns):
     "To millivolts, and the unit, of each chosen lead; segments may differ in it"
     found = {}
     for start, _, part, signals in header.segments:
         for c in columns if part is not None else ():
-            if signals[c] is not None: found.setdefault(c, {})[start] = part.units[signals[c]] or 'mV'
+            if signals[c] is not None:
+                found.setdefault(c, {})[start] = part.units[signals[c]] or 'mV'
     factors, units = {}, []
     for c in columns:
         known = {millivolts(u) for u in found.get(c, {}).values()}
         if None in known and len(set(found[c].values())) > 1:
-            raise RecordError(f"record {header.name}, lead {header.leads[c]}: its segments are in {' and in '.join(sorted(set(found[c].values())))}, which cannot be made one; read them one by one")
+            raise RecordError(f"record {header.name}, lead {header.leads[c]}: its segments are in "
+                              f"{' and in '.join(sorted(set(found[c].values())))}, which cannot be "
+                              f"made one; read them one by one")
         units.append('mV' if None not in known else next(iter(found[c].values())))
         factors[c] = {start: millivolts(u) or 1. for start, u in found.get(c, {}).items()}
     return factors, units
@@ -389,19 +459,23 @@ def wfdb_source(
     header = wfdb_header(path)
     if header.fs is None:
         header.fs = checked_rate(fs) or 250.
-        if fs is None: header.notes.append(f"{path.name}.hea states no sampling rate: 250 Hz was taken, as the format has it")
+        if fs is None:
+            header.notes.append(f"{path.name}.hea states no sampling rate: 250 Hz was taken, as "
+                                f"the format has it")
     if not header.length: raise RecordError(f"record {path.name} holds no sample")
     k = header.per_frame[choose_lead(header.leads, lead, prefer, path.name)[0]]
     columns = [i for i, n in enumerate(header.per_frame) if n == k]
     factors, units = _factors(header, columns)
-    sums = {start: _Checksum(part, path.name) for start, stop, part, _ in header.segments if part is not None and stop > start}
+    sums = {start: _Checksum(part, path.name) for start, stop, part, _ in header.segments
+            if part is not None and stop > start}
     def frames(start, stop):
         out = np.full(((stop - start)*k, len(columns)), np.nan)
         for first, last, part, signals in header.segments:
             a, b = max(first, start), min(last, stop)
             if part is None or a >= b: continue
             piece, skew = copy(part), [n or 0 for n in part.skew]
-            piece.e_d_signal = _digital(part, path.parent, a - first, min(b - first + max(skew), part.sig_len))
+            piece.e_d_signal = _digital(part, path.parent, a - first,
+                                        min(b - first + max(skew), part.sig_len))
             sums[first].add(piece.e_d_signal, a - first)
             physical = piece.dac(expanded=True, return_res=64)
             for j, c in enumerate(columns):
@@ -412,27 +486,33 @@ def wfdb_source(
     def exact(start, stop):
         try: return frames(start//k, -(-stop//k))[start % k:][:stop - start]
         except Exception as e:
-            raise RecordError(f"samples {start:,} to {stop:,} of record {path.name} cannot be read ({e}); get the record anew") from e
+            raise RecordError(f"samples {start:,} to {stop:,} of record {path.name} cannot be read "
+                              f"({e}); get the record anew") from e
     def check():
         for one in sums.values(): one()
     rate = float(header.fs)*k
     def beats(annotator):
         sample, symbol = wfdb_annotations(path, annotator, header.fs, rate)
         return np.unique(sample[np.isin(symbol, BEAT_SYMBOLS)])
-    return Source(path.name, rate, header.length*k, [header.leads[c] for c in columns], in_single(exact, header.length*k), units, beats, check, list(header.notes))
+    return Source(path.name, rate, header.length*k, [header.leads[c] for c in columns],
+                  in_single(exact, header.length*k), units, beats, check, list(header.notes))
 
-# %% ../../nbs/data/22_files.ipynb #de535801
+# %% ../../nbs/data/22_files.ipynb #dea9d957
 def _no_record(path):
     "The error for a record that is not there, with the nearest that is"
     if path.is_dir():
         names = sorted(p.stem for p in path.glob('*.hea'))
-        return RecordError(f"{path} is a folder; name a record in it" + (f", as in {path/names[0]}" if names else ", but it holds no .hea file"))
-    if not path.parent.is_dir(): return RecordError(f"no record {path}: the folder {path.parent} does not exist")
-    names, there = sorted(p.stem for p in path.parent.glob('*.hea')), f"there is no {path.name}.hea in {path.parent.name or 'the current folder'}"
+        hint = f", as in {path/names[0]}" if names else ", but it holds no .hea file"
+        return RecordError(f"{path} is a folder; name a record in it{hint}")
+    if not path.parent.is_dir():
+        return RecordError(f"no record {path}: the folder {path.parent} does not exist")
+    names = sorted(p.stem for p in path.parent.glob('*.hea'))
+    there = f"there is no {path.name}.hea in {path.parent.name or 'the current folder'}"
     if names: return RecordError(f"{there}; {unknown('record', path.name, names)}")
-    return RecordError(f"{there}, nor any other WFDB header; a record is a WFDB name without an ending, or a file that ends in {', '.join(ENDINGS)}")
+    return RecordError(f"{there}, nor any other WFDB header; a record is a WFDB name without an "
+                       f"ending, or a file that ends in {', '.join(ENDINGS)}")
 
-# %% ../../nbs/data/22_files.ipynb #081c3599
+# %% ../../nbs/data/22_files.ipynb #1570daed
 BEAT_SYMBOLS = list('NLRBAaJSVrFejnE/fQ?')
 
 def wfdb_annotations(
@@ -444,18 +524,23 @@ def wfdb_annotations(
     "Where annotations stand, and what they say"
     path = Path(path)
     file = path.with_name(f'{path.name}.{ending}')
-    if not file.is_file(): raise RecordError(f"no annotation file {file.name} beside {path.name}.hea; leave the beats to be detected, or name another annotator")
+    if not file.is_file():
+        raise RecordError(f"no annotation file {file.name} beside {path.name}.hea; leave the beats "
+                          f"to be detected, or name another annotator")
     try: notes = wfdb.rdann(str(path), ending)
-    except Exception as e: raise RecordError(f"the annotations {file.name} cannot be read ({e}). Get the file anew, or leave the beats to be detected") from e
+    except Exception as e:
+        raise RecordError(f"the annotations {file.name} cannot be read ({e}). Get the file anew, "
+                          f"or leave the beats to be detected") from e
     resolution = _resolution(file) or frame_rate
-    return np.rint(notes.sample*(fs/resolution)).astype(np.int64), np.array(notes.symbol, dtype='<U2')
+    sample = np.rint(notes.sample*(fs/resolution)).astype(np.int64)
+    return sample, np.array(notes.symbol, dtype='<U2')
 
 def _resolution(file):
     "Steps a second of an annotation file that states its own, else None"
     found = re.search(rb'## time resolution: (\d+\.?\d*)', file.read_bytes()[:1000])
     return float(found[1]) if found else None
 
-# %% ../../nbs/data/22_files.ipynb #5a7d0808
+# %% ../../nbs/data/22_files.ipynb #07a398e5
 def choose_lead(
     leads,       # The record's
     wanted=None, # The one asked for
@@ -464,9 +549,12 @@ def choose_lead(
 ) -> tuple: # (column, note or '')
     "The lead to score, and a word where it is not the one of training"
     if wanted is not None:
-        if not isinstance(wanted, str): raise RecordError(f"record {name}: a lead is chosen by its name, one of {', '.join(leads)}; got {wanted!r}")
+        if not isinstance(wanted, str):
+            raise RecordError(f"record {name}: a lead is chosen by its name, one of "
+                              f"{', '.join(leads)}; got {wanted!r}")
         lower = [lead.lower() for lead in leads]
-        if wanted.lower() not in lower: raise RecordError(f"record {name}: {unknown('lead', wanted, leads)}")
+        if wanted.lower() not in lower:
+            raise RecordError(f"record {name}: {unknown('lead', wanted, leads)}")
         return lower.index(wanted.lower()), ''
     plain = [re.sub('ECG|EKG|LEAD|ABLEITUNG|[^A-Z0-9]', '', lead.upper()) for lead in leads]
     prefer = [prefer] if isinstance(prefer, str) else list(prefer)
@@ -475,10 +563,12 @@ def choose_lead(
     for lead in prefer:
         for same in (lead.upper(), lead.upper().removeprefix('ML')):
             if same in plain: return plain.index(same), ''
-    ecg = [bool(re.fullmatch('I|II|III|A?V[RLF]|V|V?[1-9]|ML?CL?[1-6]|ML(I|II|III)|', p)) or bool(re.search('ECG|EKG', l.upper())) for p, l in zip(plain, leads)]
+    ecg = [bool(re.fullmatch('I|II|III|A?V[RLF]|V|V?[1-9]|ML?CL?[1-6]|ML(I|II|III)|', p))
+           or bool(re.search('ECG|EKG', l.upper())) for p, l in zip(plain, leads)]
     column = ecg.index(True) if any(ecg) else 0
-    note = f"no lead {' or '.join(prefer)} in this record, on which the detector was trained; {leads[column]} was scored" if prefer else ''
-    return column, note if leads[column] not in ('signal', 'lead 1') else ''
+    if not prefer or leads[column] in ('signal', 'lead 1'): return column, ''
+    return column, (f"no lead {' or '.join(prefer)} in this record, on which the detector was trained; "
+                    f"{leads[column]} was scored")
 
 def lead_words(
     lead:str, # Its name in the record
@@ -486,33 +576,44 @@ def lead_words(
     "The name as it stands in a sentence"
     return lead if lead.lower().startswith(('lead', 'signal')) else f'lead {lead}'
 
-# %% ../../nbs/data/22_files.ipynb #f041f1d2
+# %% ../../nbs/data/22_files.ipynb #46bb7a55
 def _edf_head(path):
-    "Length of the head, data records, seconds a record, samples a record of each signal, bytes a sample, labels, is it EDF+"
+    "(its length, data records, s a record, samples a record of each signal, bytes a sample, labels, kind)"
     with open(path, 'rb') as f:
         head = f.read(256)
         n = int(head[252:256])
         rest = f.read(256*n)
-    if int(head[184:192]) != 256*(n + 1): raise ValueError(f'its head is said to have {int(head[184:192])} bytes, but {n} signals need {256*(n + 1)}')
-    if len(rest) < 256*n or not 0 < n < 10_000: raise ValueError('its head is cut short' if n else 'it has no signals')
+    if int(head[184:192]) != 256*(n + 1):
+        raise ValueError(f'its head is said to have {int(head[184:192])} bytes, but {n} signals '
+                         f'need {256*(n + 1)}')
+    if len(rest) < 256*n or not 0 < n < 10_000:
+        raise ValueError('its head is cut short' if n else 'it has no signals')
     samples = [int(rest[216*n + 8*i:][:8]) for i in range(n)]
     labels = [rest[16*i:][:16].decode('latin-1').strip() for i in range(n)]
-    return 256*(n + 1), int(head[236:244]), float(head[244:252]), samples, 3 if head[0] == 255 else 2, labels, head[192:197].decode('latin-1')
+    records, duration, width = int(head[236:244]), float(head[244:252]), 3 if head[0] == 255 else 2
+    return 256*(n + 1), records, duration, samples, width, labels, head[192:197].decode('latin-1')
 
 def _records_held(path, head, announced, size, name):
     "How many data records can be read, and what is odd about that"
     held, more = divmod(path.stat().st_size - head, size)
     if announced < 0 or announced == 0 < held: announced = held
-    if held < announced: raise RecordError(f"{name} is not a whole EDF file: it is cut short and holds {held:,} of the {announced:,} data records that its head announces; get it anew")
-    if more and held == announced: return announced, [f"{name} has {more:,} bytes behind its last data record; they were not read"]
-    if held > announced: return announced, [f"{name} holds {held - announced:,} data records more than its head announces; they were not read"]
+    if held < announced:
+        raise RecordError(f"{name} is not a whole EDF file: it is cut short and holds {held:,} of "
+                          f"the {announced:,} data records that its head announces; get it anew")
+    if more and held == announced:
+        return announced, [f"{name} has {more:,} bytes behind its last data record; they were not "
+                           f"read"]
+    if held > announced:
+        return announced, [f"{name} holds {held - announced:,} data records more than its head "
+                           f"announces; they were not read"]
     return announced, []
 
-# %% ../../nbs/data/22_files.ipynb #bc455627
+# %% ../../nbs/data/22_files.ipynb #dee2f486
 def _interrupted(onsets, duration, tolerance):
     "The first data record that does not begin where the last one ended, or None"
     late = np.flatnonzero(np.abs(np.diff(onsets) - duration) > tolerance)
-    drift = np.flatnonzero(np.abs(onsets - onsets[0] - duration*np.arange(len(onsets))) > max(tolerance, duration))
+    off = np.abs(onsets - onsets[0] - duration*np.arange(len(onsets)))
+    drift = np.flatnonzero(off > max(tolerance, duration))
     return int(min([*late, *drift])) + 1 if len(late) or len(drift) else None
 
 def _onsets(file, head, count, samples, width, first):
@@ -525,7 +626,7 @@ def _onsets(file, head, count, samples, width, first):
         return float(found[0])
     return np.array([one(i) for i in range(count)])
 
-# %% ../../nbs/data/22_files.ipynb #b0d206d9
+# %% ../../nbs/data/22_files.ipynb #64f5ef35
 def edf_source(
     path,      # An EDF, EDF+, BDF or BDF+ file
     lead=None, # The lead that will be scored; default: the first that looks like ECG
@@ -535,7 +636,7 @@ def edf_source(
     import edfio
     path = Path(path)
     try:
-        head, announced, duration, samples, width, labels, plus = _edf_head(path)
+        head, announced, duration, samples, width, labels, kind = _edf_head(path)
         if duration <= 0 or sum(samples) <= 0: raise ValueError('its data records hold no time')
         size = width*sum(samples)
         count, notes = _records_held(path, head, announced, size, path.name)
@@ -543,36 +644,48 @@ def edf_source(
         start_of = file.read(head)
         def signals(first, stop):
             file.seek(head + first*size)
-            raw = start_of[:236] + str(stop - first).ljust(8).encode() + start_of[244:] + file.read((stop - first)*size)
+            here = start_of[:236] + str(stop - first).ljust(8).encode() + start_of[244:]
+            read = edfio.read_bdf if width == 3 else edfio.read_edf
             with warnings.catch_warnings():
                 warnings.simplefilter('ignore')
-                return list((edfio.read_bdf if width == 3 else edfio.read_edf)(raw, header_encoding='latin-1').signals)
+                return list(read(here + file.read((stop - first)*size), header_encoding='latin-1').signals)
         found = signals(0, min(1, count))
         notes_at = [i for i, l in enumerate(labels) if l in ('EDF Annotations', 'BDF Annotations')]
-        onsets = _onsets(file, head, count, samples, width, notes_at[0]) if notes_at and plus[:3] in ('EDF', 'BDF') and count else None
+        plus = notes_at and kind[:3] in ('EDF', 'BDF') and count
+        onsets = _onsets(file, head, count, samples, width, notes_at[0]) if plus else None
     except RecordError: raise
-    except Exception as e: raise RecordError(f"{path.name} is not a whole EDF file ({e}); get it anew") from None
+    except Exception as e:
+        raise RecordError(f"{path.name} is not a whole EDF file ({e}); get it anew") from None
     if not found or not count: raise RecordError(f"{path.name} holds no signals")
     names, rates = unique([s.label for s in found]), [s.samples_per_data_record for s in found]
     column, _ = choose_lead(names, lead, prefer, path.name)
     k = rates[column]
     if onsets is not None and (gap := _interrupted(onsets, duration, .5*duration/k + 1e-9)):
-        raise RecordError(f"{path.name} was interrupted: its data record {gap + 1} begins {onsets[gap] - onsets[gap - 1] - duration:.6g} s after the one before ended. A scan needs one stretch; export it as continuous EDF, or in parts")
+        raise RecordError(f"{path.name} was interrupted: its data record {gap + 1} begins "
+                          f"{onsets[gap] - onsets[gap - 1] - duration:.6g} s after the one before "
+                          f"ended. A scan needs one stretch; export it as continuous EDF, or in "
+                          f"parts")
     same = [i for i, n in enumerate(rates) if n == k]
     units = [found[i].physical_dimension for i in same]
     factors = [millivolts(u) or 1. for u in units]
     def exact(start, stop):
         first = start//k
         try: part = signals(first, -(-stop//k))
-        except Exception as e: raise RecordError(f"samples {start:,} to {stop:,} of {path.name} cannot be read ({e}); get it anew") from None
-        return np.stack([part[i].data[start - first*k:][:stop - start]*f for i, f in zip(same, factors)], 1)
+        except Exception as e:
+            raise RecordError(f"samples {start:,} to {stop:,} of {path.name} cannot be read ({e}); "
+                              f"get it anew") from None
+        part = [part[i].data[start - first*k:][:stop - start]*f for i, f in zip(same, factors)]
+        return np.stack(part, 1)
     unit = ['mV' if millivolts(u) else u or 'units of the file' for u in units]
-    return Source(path.stem, k/duration, count*k, [names[i] for i in same], in_single(exact, count*k), unit, notes=notes)
+    return Source(path.stem, k/duration, count*k, [names[i] for i in same],
+                  in_single(exact, count*k), unit, notes=notes)
 
-# %% ../../nbs/data/22_files.ipynb #6593d0f4
+# %% ../../nbs/data/22_files.ipynb #a305d4bd
 _NUMBER = {mark: re.compile(rf'[-+]?(\d+{sign}?\d*|{sign}\d+)([eE][-+]?\d+)?')
            for mark, sign in (('.', r'\.'), (',', ','))}
-_MISSING = {'', '-', '.', 'nan', 'na', 'n/a', 'n.a.', 'null', 'none', 'inf', '-inf', '+inf', 'infinity', '-infinity', '--', '?', '#n/a', '#num!', '#value!', '-nan', '-nan(ind)', 'missing'}
+_MISSING = {'', '-', '.', 'nan', 'na', 'n/a', 'n.a.', 'null', 'none', 'inf', '-inf', '+inf',
+            'infinity', '-infinity', '--', '?', '#n/a', '#num!', '#value!', '-nan', '-nan(ind)',
+            'missing'}
 
 def fields(
     line, # Of a text
@@ -586,14 +699,16 @@ def fields(
 _MOMENT = re.compile(r"\[?\d{1,4}[:./-]\d{1,2}[:./-]\d.*|\d+:\d+([.,:]\d+)?\]?")
 
 def _is_number(word, decimal): return bool(_NUMBER[decimal].fullmatch(word))
-def _is_value(word, decimal): return _is_number(word, decimal) or word.lower() in _MISSING or bool(_MOMENT.fullmatch(word))
+def _is_value(word, decimal):
+    return _is_number(word, decimal) or word.lower() in _MISSING or bool(_MOMENT.fullmatch(word))
 
 def _conforms(row, decimal, width, valued=()):
-    "Has a line the right number of fields, a number in one of them, and values where the other lines have them?"
-    return len(row) == width and any(_is_number(w, decimal) for w in row) and all(_is_value(row[i], decimal) for i in valued)
+    "Has a line the right number of fields, a number in one, and values where other lines have them?"
+    if len(row) != width or not any(_is_number(w, decimal) for w in row): return False
+    return all(_is_value(row[i], decimal) for i in valued)
 
 def _fit(lines, sep, decimal):
-    "The usual number of fields, the share of lines that have it with a number, the share of numbers in those"
+    "(the usual number of fields, the share of lines that have it, the share of numbers in those)"
     rows = [fields(line, sep) for line in lines]
     width = max(set(map(len, rows)), key=[len(r) for r in rows].count)
     good = [r for r in rows if _conforms(r, decimal, width)]
@@ -609,7 +724,7 @@ def comma_is_decimal(
     if any(len(b) > 1 and b[0] == '0' or re.fullmatch(r'-0+', a) for a, b in rows): return True
     return all(len(b) == 1 for _, b in rows) and len({b for _, b in rows}) > 7
 
-# %% ../../nbs/data/22_files.ipynb #44c09f8b
+# %% ../../nbs/data/22_files.ipynb #b5b06e02
 @dataclass
 class Dialect:
     "How the numbers of a text are written"
@@ -625,7 +740,8 @@ def find_dialect(
 ) -> Dialect:
     "Where numbers begin and how they are written"
     if len(lines) < 100 and max(map(len, lines), default=0) > 20_000:
-        raise RecordError(f"{name} has {len(lines):,} very long lines; expected one line a sample, one column a lead: turn it round")
+        raise RecordError(f"{name} has {len(lines):,} very long lines; expected one line a sample, "
+                          f"one column a lead: turn it round")
     told = re.fullmatch(r'"?sep=(.)"?;*', lines[0]) if lines else None # as spreadsheets write it
     body = [l for l in lines if l.strip() and l.lstrip()[0] not in '#%'][-100:]
     if not body: raise RecordError(f"{name} is empty")
@@ -633,15 +749,18 @@ def find_dialect(
     pairs += [] if told else [(r'\s+', '.'), (r'\s+', ',')]
     tried = [(sep, decimal, *_fit(body, sep, decimal)) for sep, decimal in pairs
              if (sep, decimal) != (',', ',') or '"' in body[-1]]
-    sep, decimal, width, lined, _ = max(tried, key=lambda f: (round(f[3]*f[4], 2), f[3], f[1] == '.', f[2] > 1))
+    def goodness(f): return round(f[3]*f[4], 2), f[3], f[1] == '.', f[2] > 1
+    sep, decimal, width, lined, _ = max(tried, key=goodness)
     pairs = [r for r in (fields(l, ',') for l in body) if _conforms(r, '.', 2, (0, 1))]
     if sep == ',' and decimal == '.' and width == 2 and pairs and comma_is_decimal(pairs):
         sep, decimal, width = r'\s+', ',', 1
     rows = [r for r in (fields(l, sep) for l in body) if len(r) == width]
     valued = [i for i in range(width) if np.mean([_is_value(r[i], decimal) for r in rows]) > .95]
-    first = next((i for i in range(len(lines)) if _begins(lines[i:], sep, decimal, width, valued)), None)
+    begins = (i for i in range(len(lines)) if _begins(lines[i:], sep, decimal, width, valued))
+    first = next(begins, None)
     if first is None or lined < .5:
-        raise RecordError(f"{name}: no numbers in its first {len(lines):,} lines; expected one row a sample, one column a lead")
+        raise RecordError(f"{name}: no numbers in its first {len(lines):,} lines; expected one row "
+                          f"a sample, one column a lead")
     _no_thousands([w for r in rows for w in r], decimal, name)
     blank = width == 1 and sum(not l.strip() for l in lines[first:]) < .3*len(lines[first:])
     return Dialect(sep, decimal, width, first, blank)
@@ -651,14 +770,17 @@ def _no_thousands(words, decimal, name):
     marked = [w for w in words if '.' in w or ',' in w]
     plain = [w for w in words if re.fullmatch(r'-?\d+', w)]
     mark = rf'-?[1-9]\d{{0,2}}\{decimal}\d{{3}}'
-    if marked and plain and all(re.fullmatch(mark, w) for w in marked) and all(len(w.lstrip('-')) < 4 for w in plain):
-        raise RecordError(f"{name}: {marked[0]!r} beside {plain[0]!r} looks like a whole number with a mark for thousands; write the numbers without it")
+    if not marked or not plain: return
+    if all(re.fullmatch(mark, w) for w in marked) and all(len(w.lstrip('-')) < 4 for w in plain):
+        raise RecordError(f"{name}: {marked[0]!r} beside {plain[0]!r} looks like a whole number "
+                          f"with a mark for thousands; write the numbers without it")
 
 def _begins(lines, sep, decimal, width, valued):
     "Do numbers begin with the first of these lines?"
     following = [l for l in lines[:12] if l.strip() and l.lstrip()[0] not in '#%']
+    if not following or following[0] is not lines[0]: return False
     good = [_conforms(fields(l, sep), decimal, width, valued) for l in following]
-    return bool(lines[0].strip()) and lines[0].lstrip()[0] not in '#%' and all(good[:2]) and sum(good) > .6*len(good)
+    return all(good[:2]) and sum(good) > .6*len(good)
 
 # %% ../../nbs/data/22_files.ipynb #fc71b546
 def numbers_on_top(
@@ -685,7 +807,7 @@ def _rate_on_top(words):
     start, rate = (float(w[0]) if _is_number(w[0], '.') else 0 for w in words[:2])
     return rate if 1e9 < start < 4e9 and 10 < rate < 20_000 else None
 
-# %% ../../nbs/data/22_files.ipynb #9f0dec2d
+# %% ../../nbs/data/22_files.ipynb #bcb577cb
 _SAMPLE = r'(?:sampl|abtast|[ée]chantillon|muestre|campion|amostra)\w*'
 _RATES_IN_WORDS = [re.compile(p, re.I) for p in (
     _SAMPLE + r'[^0-9\n]*?(?:rate|freq\w*)[^0-9\n]*?(\d+(?:[.,]\d+)?)\s*(k?)',
@@ -696,14 +818,17 @@ _STEPS_IN_WORDS = [re.compile(p, re.I) for p in (
     rf'(?:{_SAMPLE}[ _-]*)?(?:interval\w*|period\w*)[^0-9\n]*(\d+(?:[.,]\d+)?)\s*(ms|us|\xb5s|\u03bcs|s)\b',
     r'(\d+(?:[.,]\d+)?)\s*(msec|sec)[a-z]*/sample')]
 SECONDS = {u: s for s, names in {
-    86400.: 'd days', 3600.: 'h hours', 60.: 'min minutes', 1.: 's sec second seconds', 1e-3: 'ms msec millisec millisecond milliseconds',
-    1e-6: 'us \xb5s \u03bcs microseconds', 1e-9: 'ns nanoseconds'}.items() for u in names.split()}
+    86400.: 'd days', 3600.: 'h hours', 60.: 'min minutes', 1.: 's sec second seconds',
+    1e-3: 'ms msec millisec millisecond milliseconds', 1e-6: 'us \xb5s \u03bcs microseconds',
+    1e-9: 'ns nanoseconds'}.items() for u in names.split()}
 
 def stated_rate(
     lines, # Above the numbers
 ) -> float|None: # Hz
     "The sampling rate that a text states; None where it states none, or several"
-    def number(m): return float(m[1].replace(',', '' if re.fullmatch(r'[1-9]\d?,\d{3}', m[1]) else '.')) # 1,000 is a thousand
+    def number(m):
+        thousand = re.fullmatch(r'[1-9]\d?,\d{3}', m[1]) # 1,000 is a thousand
+        return float(m[1].replace(',', '' if thousand else '.'))
     found = set()
     for line in lines:
         m = next((m for p in _RATES_IN_WORDS if (m := p.search(line))), None)
@@ -713,14 +838,15 @@ def stated_rate(
     found = {f for f in found if 1e-3 < f < 1e6}
     return found.pop() if len(found) == 1 else None
 
-# %% ../../nbs/data/22_files.ipynb #016fc91d
+# %% ../../nbs/data/22_files.ipynb #b3262f2f
 def split_unit(
     name, # Of a column
 ) -> tuple: # (name, unit or None)
     "A column's name, and its unit where it names a voltage"
     bare = name.strip()
     if millivolts(bare) and bare.lower() != 'v': return '', bare
-    for pattern in (r'(.*?)[\s_,/]*[\[(]\s*([^\[\]()]+?)\s*[\])]', r'(.*?)[\s_/]+([mMuU\xb5\u03bcnN][vV])'):
+    for pattern in (r'(.*?)[\s_,/]*[\[(]\s*([^\[\]()]+?)\s*[\])]',
+                    r'(.*?)[\s_/]+([mMuU\xb5\u03bcnN][vV])'):
         if (m := re.fullmatch(pattern, bare)) and millivolts(m[2]): return m[1], m[2]
     return bare, None
 
@@ -735,17 +861,22 @@ def stated_unit(
         found |= {m.lower() for m in re.findall(r'\b(?:micro|milli)volts?\b', line, re.I)}
     return found.pop() if len({millivolts(u) for u in found}) == 1 else None
 
-# %% ../../nbs/data/22_files.ipynb #59162a90
-_FORM = re.compile(r'(?:(?:sur|first|last|fore|vor|nach|full|pa[ct]ient\w*)?[ _-]*(?:name|nom|nombre|nome|naam|birth\w*|geburt\w*|'
-                   r'dob|age|alter|sex|gender|geschlecht|patient\w*|subject\w*|mrn|date|datum|recorded\w*|device|ger[äa]t)'
+# %% ../../nbs/data/22_files.ipynb #c39b0219
+_FORM = re.compile(r'(?:(?:sur|first|last|fore|vor|nach|full|pa[ct]ient\w*)?[ _-]*(?:name|nom|nombre|'
+                   r'nome|naam|birth\w*|geburt\w*|dob|age|alter|sex|gender|geschlecht|patient\w*|'
+                   r'subject\w*|mrn|date|datum|recorded\w*|device|ger[äa]t)'
                    r'|classification|software\w*|version)\b', re.I)
-_LEAD = re.compile(r'ecg|ekg|lead|ableit|d[ée]riv|kanal|channel|signal|wave|volt|value|ampl|data|sample|[\[(].*[\])]|'
-                   r'^(m?l?i{1,3}|a?v[rlf]?[1-9]?[rlf]?|c[mcbs]\d|\w{1,3}\d|[a-z])([ _].*)?$', re.I)
+_LEAD = re.compile(r'ecg|ekg|lead|ableit|d[ée]riv|kanal|channel|signal|wave|volt|value|ampl|data|sample|'
+                   r'[\[(].*[\])]|^(m?l?i{1,3}|a?v[rlf]?[1-9]?[rlf]?|c[mcbs]\d|\w{1,3}\d|[a-z])'
+                   r'([ _].*)?$', re.I)
 _KINDS = {'', 'raw', 'cal', 'no_units'}
 
 def _is_unit(word):
     plain = word.lower().strip('[]() ')
-    return millivolts(word) is not None or plain in SECONDS or bool(re.fullmatch(r'[hmsd:.]{4,}', plain))
+    if plain in SECONDS or re.fullmatch(r'[hmsd:.]{4,}', plain): return True
+    return millivolts(word) is not None
+
+def _with_unit(name, unit): return f"{name} [{unit.strip('[]() ')}]" if _is_unit(unit) else name
 
 def _row(line, d):
     "The fields of a line above the numbers, as many as there are columns, or None"
@@ -772,31 +903,34 @@ def column_names(
         if not words or not d.width - ends <= len(words) <= d.width or not any(words): continue
         words += ['']*(d.width - len(words))
         if words[0].endswith(('=', ':')) or re.fullmatch('[-=_+ ]*', ''.join(words)): continue
-        kinds = {w.lower() for w in words}
-        if all(_is_unit(w) or not w or '(' in w or '/' in w or w.lower() in _KINDS for w in words) and any(map(_is_unit, words)):
-            if units is None and d.width > 1: units = words
-            elif d.width == 1: return words
-        elif kinds <= _KINDS or any(_is_number(w, '.') for w in words) or _FORM.match(words[0]) and d.width < 3: continue
+        other = all('(' in w or '/' in w or w.lower() in _KINDS or _is_unit(w) for w in words)
+        if other and any(map(_is_unit, words)):
+            if d.width == 1: return words
+            units = units or words
+        elif {w.lower() for w in words} <= _KINDS or any(_is_number(w, '.') for w in words): continue
+        elif d.width < 3 and _FORM.match(words[0]): continue
         elif d.width > 1 or _LEAD.search(words[0]) and line.lstrip()[0] not in '#%': rows.append(words)
     if rows:
         best = max(rows, key=lambda r: len({w for w in r if w}))
-        return [f"{n} [{u.strip('[]() ')}]" if units and _is_unit(u) else n for n, u in zip(best, units or best)]
-    if units: return [f"[{u.strip('[]() ')}]" if _is_unit(u) else '' for u in units]
-    last = above[-1] if above else ''
+        return [_with_unit(n, u) for n, u in zip(best, units)] if units else best
+    if units: return [_with_unit('', u) for u in units]
+    last = above[-1].strip() if above else ''
     words = _row(last, d) or ['']
-    plain = last.strip() and last.lstrip()[0] not in '#%{' and not re.search('[:=]', last) and not _FORM.match(words[0])
-    if plain and d.sep != r'\s+' and len(words) < d.width - ends and not re.match('"?sep=', above[0]):
-        raise RecordError(f"{name}: its lines have {d.width} columns, and its header names {len(words)}; give each column a name")
+    told = not last or last[0] in '#%{' or re.search('[:=]', last) or _FORM.match(words[0]) # no names
+    if not told and d.sep != r'\s+' and len(words) < d.width - ends:
+        raise RecordError(f"{name}: its lines have {d.width} columns, and its header names "
+                          f"{len(words)}; give each column a name")
     return None
 
-# %% ../../nbs/data/22_files.ipynb #c1b69459
+# %% ../../nbs/data/22_files.ipynb #ef92ea8d
 def _names_in_json(line, width):
     "Names of columns in a line of JSON, with the sensor of each where it is told"
     try: held = json.loads(line[line.find('{'):])
     except (ValueError, RecursionError): return None
     for part in (held, *held.values()) if isinstance(held, dict) else ():
         if not isinstance(part, dict): continue
-        columns, labels, sensors = ([str(v) for v in part[k]] if isinstance(part.get(k), list) else [] for k in ('column', 'label', 'sensor'))
+        columns, labels, sensors = ([str(v) for v in part[k]] if isinstance(part.get(k), list)
+                                    else [] for k in ('column', 'label', 'sensor'))
         if len(columns) not in (width, width - 1): continue
         meant = dict(zip(labels, sensors)) if len(labels) == len(sensors) else {}
         return [f'{meant[c]} {c}' if meant.get(c, 'RAW') != 'RAW' else c for c in columns]
@@ -812,27 +946,31 @@ def listed_names(
         told = [l.strip() for l in lines[pairs + 1:pairs + 1 + 2*n]]
         if n in (width, width - 1) and len(told) == 2*n:
             return ['']*(width - n) + [f'{a} [{u}]' for a, u in zip(told[::2], told[1::2])]
-    words = r'[#%]?\s*(?:labels?|channels?|channeltitle|lead|ableitung|d[ée]rivation|derivaci[óo]n|derivazione|afleiding|誘導)'
+    words = (r'[#%]?\s*(?:labels?|channels?|channeltitle|lead|ableitung|d[ée]rivation|derivaci[óo]n|'
+             r'derivazione|afleiding|誘導)')
     for i, line in enumerate(lines):
         if '{' in line and (found := _names_in_json(line, width)): return found
         if m := re.match(words + r'\s*(?::=|[:=,;])\s*(.+)', line, re.I):
             names = [w.strip().strip('"') for w in re.split('[,;\t]', m[1])]
             ranges = next((l.split('\t')[1:] for l in lines if l.startswith('Range=')), [])
             if len(names) not in (width, width - 1) or not any(names): continue
-            if len(ranges) == len(names): names = [f'{n} [{r.split()[-1]}]' if r.split() else n for n, r in zip(names, ranges)]
+            if len(ranges) == len(names):
+                names = [_with_unit(n, r.split()[-1] if r.split() else '') for n, r in zip(names, ranges)]
             return ['time']*(width - len(names)) + names
     return None
 
-# %% ../../nbs/data/22_files.ipynb #bd18f389
-_TIMES = {'', 't', 'time', 'elapsed time', 'seconds', 'sample', 'sample #', 'samp', 'sample index', 'index', 'date', 'timestamp', 'zeit',
-          'temps', 'tiempo', 'nseq', 'counter', 'datetime', 'unix timestamp', *SECONDS}
+# %% ../../nbs/data/22_files.ipynb #c70385f0
+_TIMES = {'', 't', 'time', 'elapsed time', 'sample', 'sample #', 'samp', 'sample index', 'index',
+          'date', 'timestamp', 'zeit', 'temps', 'tiempo', 'nseq', 'counter', 'datetime',
+          'unix timestamp', *SECONDS}
 
 def named_time(
     name, # Of a column
 ) -> bool:
     "Does the name say that a column holds times or numbers of samples?"
     plain = re.sub(r'[\[(].*?[\])]', '', str(name).lower()).strip(' #_:')
-    return plain in _TIMES or bool(re.search(r'\b(time|timestamp|zeit|zeitstempel|uhrzeit|date)\b', plain.replace('_', ' ')))
+    words = re.search(r'\b(time|timestamp|zeit|zeitstempel|uhrzeit|date)\b', plain.replace('_', ' '))
+    return plain in _TIMES or bool(words)
 
 def _time_unit(name):
     "Seconds in the unit that a column's name gives, or None"
@@ -848,16 +986,20 @@ def as_seconds(
     if words.empty or not words.iloc[:50].str.contains(r'\d[:\-/.]\d').all(): return None
     parts = words.str.extract(r'^(?:(?:(\d+):)?(\d+):)(\d+(?:[.,]\d+)?)$')
     if parts[2].notna().mean() > .95:
-        h, m, s = (pd.to_numeric(parts[i].str.replace(',', '.'), errors='coerce').fillna(0) for i in range(3))
+        h, m, s = (pd.to_numeric(parts[i].str.replace(',', '.'), errors='coerce').fillna(0)
+                   for i in range(3))
         seconds = h*3600 + m*60 + s
         seconds += 86400*np.cumsum(np.r_[0, np.diff(seconds) < -43200]) # past midnight
     else:
         plain = words.str.replace(r'(?<=:\d\d),(?=\d)', '.', regex=True)
         def read(day_first):
-            stamps = pd.to_datetime(plain, errors='coerce', utc=True, format='mixed', dayfirst=day_first)
+            stamps = pd.to_datetime(plain, errors='coerce', utc=True, format='mixed',
+                                    dayfirst=day_first)
             return (stamps - pd.Timestamp(0, tz='UTC')).dt.total_seconds()
-        both = [read(False), read(True)] if not re.match(r'\d{4}', plain.iloc[0]) else [read(False)]
-        seconds = min(both, key=lambda s: (s.isna().mean(), s.max() - s.min(), '.' not in plain.iloc[0][:3] and s is both[-1]))
+        # The day comes first where the year does not and dots stand between; with slashes the reading
+        # under which the recording is shorter is the right one
+        ways = [False] if re.match(r'\d{4}', plain.iloc[0]) else [True, False] if '.' in plain.iloc[0][:3] else [False, True]
+        seconds = min(map(read, ways), key=lambda s: (s.isna().mean(), s.max() - s.min()))
         if seconds.notna().mean() < .95: return None
     return seconds.reindex(column.index).to_numpy(float)
 
@@ -868,9 +1010,10 @@ def rises(
     steps = np.diff(x[np.isfinite(x)])
     if len(steps) < 50 or not (steps > 0).any(): return False
     usual = np.median(steps[steps > 0])
-    return bool((steps >= 0).all() and (steps > 0).mean() > .02 or (np.abs(steps - usual) < 1e-6*usual).mean() > .9)
+    return bool((steps >= 0).all() and (steps > 0).mean() > .02
+                or (np.abs(steps - usual) < 1e-6*usual).mean() > .9)
 
-# %% ../../nbs/data/22_files.ipynb #6159efec
+# %% ../../nbs/data/22_files.ipynb #9afc27dc
 def clock_rate(
     x,    # `(n,)` times, float64
     unit, # Seconds in their unit, or None
@@ -886,18 +1029,21 @@ def clock_rate(
     if not between.sum() > 0 or unit is None and np.median(steps) == usual == 1: return None
     exact = (np.abs(steps - usual) < .1*usual).mean() > .98
     rate = 1/usual if exact else len(between)/between.sum()
-    fitting = [u for u in ((unit,) if unit else (1., 1e-3, 1e-6, 1e-9, 86400.)) if 25 <= rate/u <= 20_000]
+    fitting = [u for u in ((unit,) if unit else (1., 1e-3, 1e-6, 1e-9, 86400.))
+               if 25 <= rate/u <= 20_000]
     if len(fitting) != 1: return None
     rate = rate/fitting[0]
     whole = round(rate) if abs(rate/round(rate) - 1) < 1e-3 else rate
     return float(whole), bool(exact), fitting[0], float(np.std(between)/np.mean(between))
 
-# %% ../../nbs/data/22_files.ipynb #47c16d51
+# %% ../../nbs/data/22_files.ipynb #4dd957ec
 def _as_numbers(column):
     "A pandas series of numbers or words as a series of float64, NaN for a word"
     if pd.api.types.is_datetime64_any_dtype(column): return column.astype('int64')*np.nan
     try: return pd.to_numeric(column, errors='coerce')
-    except OverflowError: return pd.Series([np.nan if isinstance(v, int) and abs(v) > 1e300 else v for v in column], column.index).pipe(pd.to_numeric, errors='coerce')
+    except OverflowError:
+        return pd.Series([np.nan if isinstance(v, int) and abs(v) > 1e300 else v for v in column],
+                         column.index).pipe(pd.to_numeric, errors='coerce')
 
 @dataclass
 class Columns:
@@ -918,8 +1064,10 @@ def _times_of(column, name):
         seconds = as_seconds(column)
         return (None if seconds is None else clock_rate(seconds, 1.),)
     falls = (np.diff(numbers[np.isfinite(numbers)]) < 0).mean() if len(numbers) > 50 else 0
-    if named_time(name) and not isinstance(name, int) and rises(-numbers): raise RecordError(f"the times in column {name!r} fall; turn the recording round")
-    if rises(numbers) or named_time(name) and not isinstance(name, int) and falls < .1: return (clock_rate(numbers, _time_unit(name)),)
+    if named_time(name) and not isinstance(name, int) and rises(-numbers):
+        raise RecordError(f"the times in column {name!r} fall; turn the recording round")
+    if rises(numbers) or named_time(name) and not isinstance(name, int) and falls < .1:
+        return (clock_rate(numbers, _time_unit(name)),)
 
 def sort_columns(
     frame, # The first rows of a table
@@ -933,9 +1081,12 @@ def sort_columns(
         elif (found := _times_of(frame[c], c)) is None: leads.append(c)
         else: clocks.append((c, *found))
     if not leads:
-        words = [w for c in frame for w in frame[c].dropna().iloc[:1] if isinstance(w, str) and re.search(r'\d', w) and not _MOMENT.fullmatch(w.strip('\'"'))]
-        told = f"its columns are {', '.join(map(str, frame))}" if len(frame.columns) > 1 else "its only column holds times or numbers of samples"
-        raise RecordError(f"{name} holds no signal: {told}" + (f"; {words[0][:40]!r} is not a number" if words else ''))
+        firsts = [w for c in frame for w in frame[c].dropna().iloc[:1] if isinstance(w, str)]
+        odd = [w for w in firsts if re.search(r'\d', w) and not _MOMENT.fullmatch(w.strip('\'"'))]
+        told = "its only column holds times or numbers of samples"
+        if len(frame.columns) > 1: told = f"its columns are {', '.join(map(str, frame))}"
+        if odd: told += f"; {odd[0][:40]!r} is not a number"
+        raise RecordError(f"{name} holds no signal: {told}")
     named = [('', None) if isinstance(c, int) else split_unit(str(c)) for c in leads]
     out = Columns(leads, [n for n, _ in named], [u for _, u in named])
     good = [(found[3], i) for i, (_, found) in enumerate(clocks) if found]
@@ -944,7 +1095,7 @@ def sort_columns(
         out.even = uneven < .6
     return out
 
-# %% ../../nbs/data/22_files.ipynb #4635a62a
+# %% ../../nbs/data/22_files.ipynb #c454b9a4
 def _numbers(column, name, before):
     "A column as float64; refuses a word with its line"
     numbers = _as_numbers(column)
@@ -952,8 +1103,8 @@ def _numbers(column, name, before):
     if wrong.any(): wrong &= ~column.astype(str).str.strip().str.lower().isin(_MISSING)
     if wrong.any():
         row = wrong.idxmax()
-        raise RecordError(f"{name}, line {before + int(row) + 1}: {str(column[row])[:40]!r} is not a number; "
-                          "mend it, or leave the cell empty where nothing was recorded")
+        raise RecordError(f"{name}, line {before + int(row) + 1}: {str(column[row])[:40]!r} is not a "
+                          "number; mend it, or leave the cell empty where nothing was recorded")
     return numbers.to_numpy(float, na_value=np.nan)
 
 def _seconds(column, columns):
@@ -969,13 +1120,12 @@ class _Rows:
         self.name, self.columns, self.rate = name, columns, rate
         self.store, self.rows, self.gaps, self.last = tempfile.TemporaryFile(), 0, [], None
         self.short = self.twice = self.timeless = 0
-        self.low, self.high = np.full(len(columns.leads), np.inf), np.full(len(columns.leads), -np.inf)
+        self.low = np.full(len(columns.leads), np.inf)
+        self.high = -self.low
     def add(self, data, seconds):
         "`data` (n, leads) float64, `seconds` (n,) or None"
-        if seconds is not None and np.isnan(seconds).any() and np.isfinite(seconds).mean() > .5: # a remark, a total
-            self.timeless += int(np.isnan(seconds).sum())
-            data, seconds = data[np.isfinite(seconds)], seconds[np.isfinite(seconds)]
-        if len(data): self.low, self.high = np.fmin(self.low, np.fmin.reduce(data)), np.fmax(self.high, np.fmax.reduce(data))
+        self.low = np.fmin(self.low, np.fmin.reduce(data, initial=np.inf))
+        self.high = np.fmax(self.high, np.fmax.reduce(data, initial=-np.inf))
         self.short += int(np.isnan(data[:, -1]).sum()) if data.shape[1] > 1 else 0
         if seconds is not None and self.columns.even: data = self._stretched(data, seconds)
         self.store.write(np.ascontiguousarray(data).tobytes())
@@ -985,7 +1135,8 @@ class _Rows:
         for part in np.array_split(steps, max(1, len(steps)//1000)):
             part = part[np.abs(part)*self.rate < 3.1]
             if len(part) > 500 and abs(part.mean()*self.rate - 1) > .05:
-                raise RecordError(f"{self.name}: its times change their pace, from {self.rate:.4g} Hz to {1/part.mean():.4g} Hz; split the file there")
+                raise RecordError(f"{self.name}: its times change their pace, from {self.rate:.4g} "
+                                  f"Hz to {1/part.mean():.4g} Hz; split the file there")
     def _stretched(self, data, seconds):
         "`data` with empty rows where the times jump"
         steps = np.diff(np.r_[seconds[:1] if self.last is None else self.last, seconds])
@@ -993,28 +1144,41 @@ class _Rows:
         self.last = seconds[-1:]
         self._steady(steps)
         if (steps < -1.5/self.rate).any():
-            raise RecordError(f"{self.name}: its times run backwards at sample {self.rows + int(np.nanargmin(steps)):,}; "
-                              "are there two recordings in one file? Split it")
-        if self.columns.exact and (twice := (steps == 0) & (np.arange(len(steps)) + self.rows > 0)).any():
+            at = self.rows + int(np.nanargmin(steps))
+            raise RecordError(f"{self.name}: its times run backwards at sample {at:,}; are there two "
+                              "recordings in one file? Split it")
+        if self.columns.exact:
+            twice = (steps == 0) & (np.arange(len(steps)) + self.rows > 0)
             self.twice += int(twice.sum())
             data, steps = data[~twice], steps[~twice]
-        missing = np.where(steps*self.rate > (1.5 if self.columns.exact else 3), np.rint(steps*self.rate) - 1, 0)
+        missing = np.where(steps*self.rate > (1.5 if self.columns.exact else 3),
+                           np.rint(steps*self.rate) - 1, 0)
         missing = np.nan_to_num(missing).clip(0, 1e9).astype(int)
         if not missing.any(): return data
         if missing.sum() > 20*(self.rows + len(data)) + 1_000_000:
-            raise RecordError(f"{self.name}: its times jump by {np.nanmax(steps):.0f} s; split the file there")
+            raise RecordError(f"{self.name}: its times jump by {np.nanmax(steps):.0f} s; split the "
+                              f"file there")
         self.gaps += missing[missing > 0].tolist()
         return np.insert(data, np.repeat(np.arange(len(data)), missing), np.nan, axis=0)
 
-# %% ../../nbs/data/22_files.ipynb #258f7d32
+# %% ../../nbs/data/22_files.ipynb #f9deb902
 def _notes(rows, fs):
     "What is odd about the rows"
     out = []
-    if rows.gaps: out.append(f"its times jump {len(rows.gaps)} time{'s'*(len(rows.gaps) > 1)}: {sum(rows.gaps)/fs:.3g} s in all were not recorded")
-    if 0 < rows.short < .5*rows.rows: out.append(f"{rows.short:,} line{'s'*(rows.short > 1)} of {rows.name} end before the last column, or have it empty")
-    if rows.timeless: out.append(f"{rows.timeless:,} line{'s'*(rows.timeless > 1)} of {rows.name} without a time {'were' if rows.timeless > 1 else 'was'} left out")
-    if rows.twice: out.append(f"{rows.twice:,} line{'s'*(rows.twice > 1)} of {rows.name} with the time of the line before {'were' if rows.twice > 1 else 'was'} left out")
-    if rows.columns.rate and not rows.columns.even: out.append(f"its times are uneven: a mean rate of {fs:.6g} Hz was taken")
+    if rows.gaps:
+        out.append(f"its times jump {len(rows.gaps)} time{'s'*(len(rows.gaps) > 1)}: "
+                   f"{sum(rows.gaps)/fs:.3g} s in all were not recorded")
+    if 0 < rows.short < .5*rows.rows:
+        out.append(f"{rows.short:,} line{'s'*(rows.short > 1)} of {rows.name} end before the last "
+                   f"column, or have it empty")
+    if rows.timeless:
+        out.append(f"{rows.timeless:,} line{'s'*(rows.timeless > 1)} of {rows.name} without a time "
+                   f"{'were' if rows.timeless > 1 else 'was'} left out")
+    if rows.twice:
+        out.append(f"{rows.twice:,} line{'s'*(rows.twice > 1)} of {rows.name} with the time of the "
+                   f"line before {'were' if rows.twice > 1 else 'was'} left out")
+    if rows.columns.rate and not rows.columns.even:
+        out.append(f"its times are uneven: a mean rate of {fs:.6g} Hz was taken")
     return out
 
 def _rows_source(rows, fs, name, notes):
@@ -1022,26 +1186,27 @@ def _rows_source(rows, fs, name, notes):
     leads = rows.columns.leads
     if not rows.rows: raise RecordError(f"{rows.name} holds no signal: it has no line of numbers")
     if rows.rows < len(leads):
-        raise RecordError(f"{rows.name} has {rows.rows:,} lines of {len(leads):,} numbers; expected one line a sample, one column a lead: turn it round")
+        raise RecordError(f"{rows.name} has {rows.rows:,} lines of {len(leads):,} numbers; "
+                          f"expected one line a sample, one column a lead: turn it round")
     rows.store.flush()
     data = np.memmap(rows.store, np.float64, mode='r', shape=(rows.rows, len(leads)))
-    if len(leads) == 1 and np.isnan(data[-1]): # empty lines at the end are no samples
-        rows.rows = int(np.flatnonzero(np.isfinite(data[-500_000:, 0]))[-1:].sum()) + 1 + max(0, len(data) - 500_000)
+    while len(leads) == 1 and rows.rows > 1 and np.isnan(data[rows.rows - 1, 0]): rows.rows -= 1 # empty lines at the end
     varies = rows.high > rows.low
     keep = np.flatnonzero(varies) if varies.any() else np.arange(len(leads))
     units = [rows.columns.units[i] for i in keep]
     factors = np.array([millivolts(u) or 1. for u in units])
     def exact(start, stop): return data[start:stop][:, keep]*factors
     names = unique([rows.columns.names[i] or None for i in keep])
-    return Source(name, fs, rows.rows, names, in_single(exact, rows.rows), ['mV' if millivolts(u) else 'units of the file' for u in units],
-                  notes=notes + _notes(rows, fs))
+    units = ['mV' if millivolts(u) else 'units of the file' for u in units]
+    return Source(name, fs, rows.rows, names, in_single(exact, rows.rows), units, notes=notes + _notes(rows, fs))
 
 def _rate_of(name, given, columns, head):
     "(Hz, notes) of a table, by its times, its head, or the user"
     if columns.rate is None: return agreed_rate(name, given, head, 'head of the file')
     fs, notes = agreed_rate(name, given, columns.rate, 'column of times')
     if head and abs(head/columns.rate - 1) > .005:
-        notes.append(f"its head says a sampling rate of {head:g} Hz, its times {columns.rate:.6g} Hz: the times were used")
+        notes.append(f"its head says a sampling rate of {head:g} Hz, its times {columns.rate:.6g} "
+                     f"Hz: the times were used")
     return fs, notes
 
 def _collected(path, chunks, given, head=None, unit=None, before=0):
@@ -1054,13 +1219,14 @@ def _collected(path, chunks, given, head=None, unit=None, before=0):
             fs, notes = _rate_of(path.name, given, columns, head)
             rows = _Rows(path.name, columns, fs)
         seconds = None if columns.clock is None else _seconds(chunk[columns.clock], columns)
-        timed = np.ones(len(chunk), bool) if seconds is None else np.isfinite(seconds)
-        data = np.stack([_numbers(chunk[c].where(timed), path.name, before) for c in columns.leads], 1)
-        rows.add(data, seconds)
+        if seconds is not None and .5 < np.isfinite(seconds).mean() < 1: # a remark, a total
+            rows.timeless += int(np.isnan(seconds).sum())
+            chunk, seconds = chunk[np.isfinite(seconds)], seconds[np.isfinite(seconds)]
+        rows.add(np.stack([_numbers(chunk[c], path.name, before) for c in columns.leads], 1), seconds)
     if rows is None: raise RecordError(f"{path.name} holds no signal: it has no line of numbers")
     return _rows_source(rows, fs, Path(path.name.removesuffix('.gz')).stem, notes)
 
-# %% ../../nbs/data/22_files.ipynb #32305d04
+# %% ../../nbs/data/22_files.ipynb #df22821b
 @contextmanager
 def opened_text(
     path, # A text, perhaps packed with gzip
@@ -1071,7 +1237,8 @@ def opened_text(
     with way(path, 'rb') as f:
         raw = f.read(1 << 16)
         coded = encoding(raw)
-        if b'\0' in raw and not coded.startswith('utf-16'): raise RecordError(f"{path.name} is no text: it holds bytes of zero")
+        if b'\0' in raw and not coded.startswith('utf-16'):
+            raise RecordError(f"{path.name} is no text: it holds bytes of zero")
         f.seek(0)
         with io.TextIOWrapper(f, coded, errors, newline=None) as text: yield text
 
@@ -1088,15 +1255,16 @@ def _plan(path, lines):
     rows = [fields(l, d.sep) for l in lines[d.first:d.first + 103] if l.strip()]
     ends = 0
     while ends < d.width - 1 and not any(r[-1 - ends] for r in rows if len(r) == d.width): ends += 1
-    head, names = lines[:d.first], column_names(lines[:d.first], d, ends, path.name)
+    head = lines[:d.first]
+    names, listed = column_names(head, d, ends, path.name), listed_names(head, d.width - ends)
     if (rate := _rate_on_top(rows)): d.first += 2
     else: d.first += numbers_on_top([r for r in rows if len(r) == d.width], d.decimal)
-    listed = listed_names(head, d.width - ends)
-    if names is None or listed and all(re.fullmatch(r'(ch|channel|a)?[ _]?\d*|\*|', n.lower()) or named_time(n) for n in map(str, names)): names = listed or names
+    numbered = r'(ch|channel|a)?[ _]?\d*|\*'
+    if listed and all(re.fullmatch(numbered, n.lower()) or named_time(n) for n in names or ()): names = listed
     names = unique(names + [None]*(d.width - len(names))) if names else list(range(d.width))
     return d, names, rate or stated_rate(head), stated_unit(head)
 
-# %% ../../nbs/data/22_files.ipynb #9d3c86b4
+# %% ../../nbs/data/22_files.ipynb #c66d62b3
 def text_source(
     path,    # .csv, .tsv or .txt, or one of these with .gz: one row a sample, one column a lead
     fs=None, # Samples a second, where the file does not say
@@ -1109,14 +1277,16 @@ def text_source(
             warnings.simplefilter('ignore', pd.errors.DtypeWarning)
             warnings.simplefilter('error', pd.errors.ParserWarning)
             for _ in range(d.first): text.readline()
-            chunks = pd.read_csv(text, sep=d.sep, decimal=d.decimal, header=None, names=names, index_col=False, chunksize=500_000,
-                                 na_values=list(_MISSING), skipinitialspace=True, skip_blank_lines=not d.blank, comment='#',
+            chunks = pd.read_csv(text, sep=d.sep, decimal=d.decimal, header=None, names=names,
+                                 index_col=False, chunksize=500_000, na_values=list(_MISSING),
+                                 skipinitialspace=True, skip_blank_lines=not d.blank, comment='#',
                                  quotechar="'" if "'" in lines[d.first] else '"')
             return _collected(path, chunks, given, rate, unit, d.first)
     except (pd.errors.ParserError, pd.errors.ParserWarning) as e:
         line = re.search(r'in line (\d+)', str(e))
         where = f'line {int(line[1]) + d.first}' if line else 'a line'
-        raise RecordError(f"{path.name}: {where} has more columns than those before it; mend it, or split the file there") from None
+        raise RecordError(f"{path.name}: {where} has more columns than those before it; mend it, "
+                          f"or split the file there") from None
     except (EOFError, zlib.error, gzip.BadGzipFile) as e:
         raise RecordError(f"{path.name} is cut short or damaged ({e}); get it anew") from None
 
@@ -1127,13 +1297,15 @@ def frame_source(
 ) -> Source:
     "A data frame as a recording; its columns keep their names"
     times = isinstance(frame.index, (pd.DatetimeIndex, pd.TimedeltaIndex))
-    if times or frame.index.name is not None and named_time(frame.index.name): frame = frame.reset_index()
+    if times or frame.index.name is not None and named_time(frame.index.name):
+        frame = frame.reset_index()
     if not frame.size: raise RecordError(f"the {name} holds no sample")
-    frame = frame.reset_index(drop=True).set_axis([str(c) if not isinstance(c, int) else c for c in frame.columns], axis=1)
+    frame = frame.reset_index(drop=True).set_axis([str(c) if not isinstance(c, int) else c
+                                                   for c in frame.columns], axis=1)
     for c in frame.select_dtypes('timedelta'): frame[c] = frame[c].dt.total_seconds()
     return _collected(Path(name), [frame], checked_rate(fs))
 
-# %% ../../nbs/data/22_files.ipynb #57a7fc6b
+# %% ../../nbs/data/22_files.ipynb #1e5c4c5e
 ENDINGS = ('.edf', '.bdf', '.rec', '.csv', '.tsv', '.txt', '.npy', '.npz', '.mat')
 
 def kind_of(
@@ -1143,22 +1315,29 @@ def kind_of(
     name = path.name.lower()
     packed, ending = name.endswith('.gz'), Path(name.removesuffix('.gz')).suffix
     if ending in ('.csv', '.tsv', '.txt'): return 'text'
-    if ending == '.mat' and path.with_suffix('.hea').is_file(): return 'wfdb'
-    if ending in ENDINGS and not packed: return 'edf' if ending in ('.edf', '.bdf', '.rec') else 'arrays'
-    if ending == '.dat' and path.is_file() and not path.with_suffix('.hea').is_file():
-        raise RecordError(f"{path.name} without its header {path.stem}.hea is not read; if it is a text of numbers, name it {path.stem}.txt")
-    if path.with_name(path.name + '.hea').is_file() or ending in ('.hea', '.dat', '.atr') or not path.is_file() and ending not in _OTHERS: return 'wfdb'
+    if ending == '.mat' and _header_file(path.with_suffix('')): return 'wfdb'
+    if ending in ENDINGS and not packed:
+        return 'edf' if ending in ('.edf', '.bdf', '.rec') else 'arrays'
+    if ending == '.dat' and path.is_file() and _header_file(path.with_suffix('')) is None:
+        raise RecordError(f"{path.name} without its header {path.stem}.hea is not read; if it is a "
+                          f"text of numbers, name it {path.stem}.txt")
+    if _header_file(path) or ending in ('.hea', '.dat', '.atr') or not path.is_file() and ending not in _OTHERS:
+        return 'wfdb'
     beside = path.with_suffix('.hea')
     hint = f"; beside it lies the WFDB record {beside.stem}" if path.suffix and beside.is_file() else ''
-    raise RecordError(f"{path.name}: files that end in {path.suffix or 'nothing'} are not read{hint}. Read are WFDB records and {', '.join(ENDINGS)}, texts also with .gz")
+    raise RecordError(f"{path.name}: files that end in {path.suffix or 'nothing'} are not "
+                      f"read{hint}. Read are WFDB records and {', '.join(ENDINGS)}, texts also "
+                      f"with .gz")
 
-_OTHERS = set('.xls .xlsx .ods .pdf .xml .json .dcm .scp .hl7 .ecg .h5 .hdf5 .parquet .pkl .pickle .pt .zip .tar .7z .rar .png .jpg .wav .mp3 .gdf .vhdr .eeg .fif .set .acq .html .docx .bz2 .xz'.split())
+_OTHERS = set('.xls .xlsx .ods .pdf .xml .json .dcm .scp .hl7 .ecg .h5 .hdf5 .parquet .pkl .pickle '
+              '.pt .zip .tar .7z .rar .png .jpg .wav .mp3 .gdf .vhdr .eeg .fif .set .acq .html '
+              '.docx .bz2 .xz'.split())
 
 def _plain_path(path):
     "A path as Python has it, with the home folder in it; a folder is refused"
     try: path = Path(path).expanduser()
     except RuntimeError: path = Path(path) # of a user that is not here
-    if not path.name or path.is_dir() and not path.with_name(path.name + '.hea').is_file(): raise _no_record(path)
+    if not path.name or path.is_dir() and _header_file(path) is None: raise _no_record(path)
     return path
 
 def open_record(
@@ -1177,7 +1356,9 @@ def open_record(
     path = _plain_path(record)
     kind = kind_of(path)
     if kind != 'wfdb' and not path.is_file(): raise RecordError(f"no file {path}")
-    if kind in ('text', 'arrays'): return (text_source if kind == 'text' else stored_arrays)(path, fs)
-    source = wfdb_source(path, lead, prefer, fs) if kind == 'wfdb' else edf_source(path, lead, prefer)
+    if kind in ('text', 'arrays'):
+        return (text_source if kind == 'text' else stored_arrays)(path, fs)
+    source = wfdb_source(path, lead, prefer, fs) if kind == 'wfdb' else edf_source(path, lead,
+                                                                                   prefer)
     source.notes += agreed_rate(source.name, fs, source.fs, 'file')[1]
     return source

@@ -28,7 +28,7 @@ const ARGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run
 
 const MOST = 8; // faults shown for a page in one view
 const HEAVIEST = 2e6; // bytes of a page with its figures
-const PATIENCE = 60_000; // ms for a page to load, on a machine that has much else to do
+const PATIENCE = 180_000; // ms for a page to load and for each thing waited for, on a machine that has much else to do
 
 const AXE = readFileSync(join(HERE, "node_modules/axe-core/axe.min.js"), "utf8");
 // Faults of the renderer's own, which none of our files can mend: rule of axe, elements, why
@@ -196,7 +196,7 @@ async function openMenu(tab, where) {
   const button = tab.locator(".quarto-btn-toggle:visible").first();
   if (!(await button.count())) return fault(where, "has no button that opens the sidebar");
   await button.click();
-  if (!(await tab.locator("#quarto-sidebar a:visible").count())) fault(where, "the sidebar does not open");
+  try { await tab.locator("#quarto-sidebar a:visible").first().waitFor(); } catch { fault(where, "the sidebar does not open"); }
   await button.click();
 }
 

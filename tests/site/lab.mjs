@@ -10,7 +10,8 @@ import { delimiter, join } from "node:path";
 import { chromium } from "playwright-core";
 
 const FEW = ["core/50_plots.ipynb", "book/10_notation.ipynb", "exercises/90_rsrae.ipynb"];
-const LIMIT = 1000 * Number(process.env.RUN_ALL_SECONDS ?? 600);
+const LIMIT = 1000 * Number(process.env.RUN_ALL_SECONDS ?? 1800);
+const PATIENCE = 300_000; // ms for the server, a page, a kernel: generous, since the machine may have much else to do
 const TOKEN = "tests";
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 
@@ -36,19 +37,20 @@ const server = spawn("python", ["-m", "jupyterlab", "--no-browser", "--allow-roo
   `--ServerApp.root_dir=${folder}`], { stdio: "ignore", env: { ...process.env, MPLBACKEND: "" } });
 
 async function up() {
-  for (let i = 0; i < 240; i++) { try { await api("status"); return; } catch { await pause(500); } }
-  throw new Error("JupyterLab does not answer after two minutes");
+  for (const begun = Date.now(); Date.now() - begun < PATIENCE; ) { try { await api("status"); return; } catch { await pause(500); } }
+  throw new Error(`JupyterLab does not answer after ${PATIENCE / 60000} minutes`);
 }
 
 // A dialog may ask which kernel, or whether to restart it: both are answered with yes
-const accept = async (tab) => { const yes = tab.locator(".jp-Dialog button.jp-mod-accept"); if (await yes.count()) await yes.first().click(); };
+const accept = async (tab) => { const yes = tab.locator(".jp-Dialog button.jp-mod-accept"); if (await yes.count()) await yes.first().click({ timeout: 5000 }).catch(() => {}); }; // it may just have closed
 
 async function runAll(browser, name) {
   const tab = await browser.newPage({ viewport: { width: 1400, height: 1000 } }), begun = Date.now();
   const ran = async () => { const s = (await api("sessions")).find((one) => one.path === `nbs/${name}`); return s && s.kernel; };
+  tab.setDefaultTimeout(PATIENCE);
   await tab.goto(`${address}/lab/workspaces/w${begun}/tree/nbs/${name}?token=${TOKEN}&reset`);
-  await tab.waitForSelector(".jp-Notebook", { timeout: 120000 });
-  for (let i = 0; i < 120 && !(await ran()); i++) { await accept(tab); await pause(500); }
+  await tab.waitForSelector(".jp-Notebook");
+  while (Date.now() - begun < PATIENCE && !(await ran())) { await accept(tab); await pause(500); }
   await pause(2000);
   await tab.getByRole("menuitem", { name: "Run", exact: true }).click();
   await tab.locator('[data-command="runmenu:run-all"]').last().click();
@@ -56,7 +58,7 @@ async function runAll(browser, name) {
   const file = join(folder, "nbs", name);
   let state = "not done in time", cells = [];
   while (Date.now() - begun < LIMIT) {
-    await pause(2000);
+    await pause(2000); await accept(tab);
     if ((await ran())?.execution_state !== "idle") continue;
     await tab.keyboard.press("Control+s"); await pause(2000);
     cells = JSON.parse(readFileSync(file)).cells.filter((c) => c.cell_type === "code" && c.source.join("").trim());
