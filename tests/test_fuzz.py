@@ -519,6 +519,67 @@ def any_damage(folder, r):
     return f'{r["kind"]}: what nothing could tell'
 
 
+# Files that are not what they are called
+
+@st.composite
+def strangers(draw):
+    return dict(kind=draw(st.sampled_from(list(WHOLE))), file=draw(st.integers(0, 9)), ending=draw(st.sampled_from(['.hea', '.dat', '.atr', '.csv.gz', '.EDF', '', '.xyz', *ENDINGS])))
+
+def any_stranger(folder, r):
+    "A whole file under another ending: refused in words, or its own signal"
+    (folder/'its').mkdir()
+    name = WHOLE[r['kind']](folder/'its')
+    fs = 250 if r['kind'] in ('csv', 'csv_one', 'csv_comma', 'utf16', 'csv_gz', 'npy', 'npy_whole') else None
+    true, truth = read(folder/'its'/name, fs)
+    files = sorted((folder/'its').iterdir())
+    file = files[r['file'] % len(files)]
+    path = folder/f"b{r['ending']}"
+    path.write_bytes(file.read_bytes())
+    source, x = read(path, 250 if path.name.endswith(('.csv', '.tsv', '.txt', '.gz', '.npy', '.npz', '.mat')) else None)
+    if source is None: return 'refused'
+    assert np.array_equal(x, truth, equal_nan=True) or set(source.notes) - set(true.notes), f'{file.name} as {path.name}: {source}, {source.notes}'
+    return 'read as what it is'
+
+@st.composite
+def swaps(draw): return dict(kinds=draw(st.lists(st.sampled_from(list(WHOLE)), min_size=2, max_size=2, unique=True)), files=[draw(st.integers(0, 9)), draw(st.integers(0, 9))])
+
+def any_swap(folder, r):
+    "Two files change places"
+    for i, kind in enumerate(r['kinds']): (folder/str(i)).mkdir()
+    names = [WHOLE[kind](folder/str(i)) for i, kind in enumerate(r['kinds'])]
+    signals = []
+    for i, name in enumerate(names):
+        source, x = read(folder/str(i)/name, None) if not name.endswith(('.csv', '.txt', '.gz', '.npy')) else read(folder/str(i)/name, 250)
+        signals.append(x)
+    files = [sorted((folder/str(i)).iterdir()) for i in (0, 1)]
+    one, two = (f[n % len(f)] for f, n in zip(files, r['files']))
+    a, b = one.read_bytes(), two.read_bytes()
+    one.write_bytes(b); two.write_bytes(a)
+    came = []
+    for i, name in enumerate(names):
+        source, x = read(folder/str(i)/name, 250 if name.endswith(('.csv', '.txt', '.gz', '.npy')) else None)
+        if source is None: came.append('refused'); continue
+        same = [s for s in signals if x.shape == s.shape and np.allclose(x, s, equal_nan=True, atol=.01) or x.shape[0] == s.shape[0] and np.allclose(x[:, 0], s[:, 0], atol=.01)]
+        assert same or source.notes, f'{one.name} of {r["kinds"][0]} and {two.name} of {r["kinds"][1]} changed places: {source}'
+        came.append('read')
+    return ', '.join(sorted(came))
+
+@st.composite
+def noises(draw):
+    raw = draw(st.one_of(st.binary(max_size=600), st.text(max_size=300).map(lambda t: t.encode('utf-8', 'replace')), st.text('0123456789.,;-eE \t\n"\'#:/nai', max_size=600).map(str.encode),
+                         st.lists(st.text('0123456789.-', min_size=1, max_size=8), max_size=60).map(lambda w: ' '.join(w).encode())))
+    start = draw(st.sampled_from([b'', b'0       ', b'\xffBIOSEMI', b'\x93NUMPY\x01\x00v\x00', b'PK\x03\x04', b'MATLAB 5.0 MAT-file', b'\x1f\x8b\x08', b'fLaC', b'b 1 250 100\nb.dat 16 200 ', b'b/2 1 250 ', b'\xff\xfe', b'\xef\xbb\xbf', b'\x89HDF']))
+    return dict(raw=start + raw, ending=draw(st.sampled_from(['.hea', '.csv.gz', *ENDINGS])), more=draw(st.booleans()))
+
+def any_noise(folder, r):
+    "Bytes at random: refused in words, or read as what they say"
+    path = folder/f"b{r['ending']}"
+    path.write_bytes(r['raw'])
+    if r['more']: (folder/'b.dat').write_bytes(r['raw'][::-1])
+    source, x = read(path, None if r['ending'] in ('.hea', '.edf', '.bdf', '.rec') else 250)
+    return f"{r['ending']}: {'refused' if source is None else 'read'}"
+
+
 PROPERTIES = dict(
     wfdb=(any_wfdb, wfdb_records(), 60),
     segments=(any_segments, wfdb_segments(), 40),
@@ -526,6 +587,9 @@ PROPERTIES = dict(
     edf=(any_edf, edfs(), 60),
     arrays=(any_array, arrays(), 60),
     damage=(any_damage, damages(), 400),
+    stranger=(any_stranger, strangers(), 60),
+    swap=(any_swap, swaps(), 60),
+    noise=(any_noise, noises(), 200),
 )
 
 @pytest.mark.parametrize('kind', PROPERTIES)
