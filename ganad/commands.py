@@ -102,10 +102,11 @@ def scan_main(
         call = parser.parse_args(argv)
         check_call(parser, call)
     except SystemExit as stop: return int(stop.code or 0)
-    from ganad.records import scan, summary_text
     options = vars(call)
     out = options.pop('out')
-    try: beats = scan(**options, out=out or True, progress=sys.stderr.isatty())
+    try:
+        from ganad.records import scan, summary_text
+        beats = scan(**options, out=out or True, progress=sys.stderr.isatty())
     except KeyboardInterrupt: error = "interrupted; nothing was written"
     except (ValueError, OSError) as raised: error = ' '.join(str(raised).split())
     else:
@@ -143,14 +144,15 @@ def _run(parser, argv, check, work):
         call = parser.parse_args(argv)
         if problem := check(call): parser.error(problem)
     except SystemExit as stop: return int(stop.code or 0)
-    from ganad.experiment import ConfigError, load_plugins
     try:
+        from ganad.experiment import load_plugins
         load_plugins(call.plugin)
         work(call)
     except KeyboardInterrupt: error, status = "interrupted; run it again and it goes on", 1
     except BrokenPipeError: os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()); return 0
-    except ConfigError as raised: error, status = raised, 2
-    except (ValueError, OSError, ArithmeticError) as raised: error, status = raised, 1
+    except (ValueError, OSError, ArithmeticError) as raised:
+        from ganad.experiment import ConfigError
+        error, status = raised, 2 if isinstance(raised, ConfigError) else 1
     else: return 0
     print('\n'.join(f'{parser.prog}: {line}' for line in str(error).splitlines()), file=sys.stderr)
     return status
@@ -242,7 +244,7 @@ def _two_forms(prog, description, out):
     p = workflow_parser(prog, description, 'set', 'force', 'pictures', surplus="what is {}?")
     p.usage = f'{prog} -i RUN[:VERSION] ENTITY PROJECT RUN [-o FILE] [options]\n       {prog} [FILE] [options]'
     p.add_argument('words', nargs='*', metavar='ENTITY PROJECT RUN | FILE', help=f"with -i: the name of the new run; without: a configuration (default: {out})")
-    p.add_argument('-i', '--input', metavar='RUN[:VERSION]', help="a finished training of the same ENTITY and PROJECT: write a configuration for it (default version: the newest)")
+    p.add_argument('-i', '--input', metavar='RUN[:VERSION]', help="a finished training, by its name if it is of the same ENTITY and PROJECT, else by the path to its folder: write a configuration for it (default version: the newest)")
     p.add_argument('-o', '--out', default=out, metavar='FILE', help="where to write it (default: %(default)s)")
     return p
 
@@ -334,9 +336,12 @@ def lab_main(argv:list=None) -> int: # Words after the command's name; exit stat
     words, more = (words[:words.index('--')], words[words.index('--') + 1:]) if '--' in words else (words, [])
     try: call = lab_parser().parse_args(words)
     except SystemExit as stop: return int(stop.code or 0)
-    from ganad.lab import lab
+    try: from ganad.lab import lab
+    except KeyboardInterrupt:
+        print('ganad-lab: interrupted; nothing was written', file=sys.stderr)
+        return 1
     try: return lab(call.folder, not call.no_open, call.dry_run, more)
-    except KeyboardInterrupt: return 0
+    except KeyboardInterrupt: return 0      # the usual way to end JupyterLab
     except (OSError, ValueError, ModuleNotFoundError) as raised: error = ' '.join(str(raised).split())
     print(f'ganad-lab: {error}', file=sys.stderr)
     return 1

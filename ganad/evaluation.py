@@ -11,6 +11,7 @@ __all__ = ['EC57_CLASS', 'counts_above', 'auroc', 'average_precision', 'confusio
 
 # %% ../nbs/core/40_evaluation.ipynb #e758ff50
 import warnings
+from numbers import Integral, Real
 from pathlib import Path
 
 import numpy as np
@@ -18,14 +19,15 @@ import pandas as pd
 from fastcore.basics import AttrDict
 from wfdb.processing import compare_annotations
 
-from .data.ecg import AAMI
-from .settings import settings, whole_file
+from .data.ecg import AAMI, check_rate
+from .settings import check_seed, settings, whole_file
 
 # %% ../nbs/core/40_evaluation.ipynb #2636c7cf
 def _checked(y, score, weight=None):
     "Labels, scores and weights as flat arrays of one length, or an error that says what is wrong"
+    if np.iscomplexobj(score): raise ValueError("scores must be real numbers, got complex ones")
     y, score = np.asarray(y), np.asarray(score, dtype=float)
-    weight = np.ones(len(y)) if weight is None else np.asarray(weight, dtype=float)
+    weight = np.ones(y.shape) if weight is None else np.asarray(weight, dtype=float)
     if not (y.ndim == score.ndim == weight.ndim == 1 and len(y) == len(score) == len(weight)):
         raise ValueError(f"y, score and weight must be flat and of one length; got shapes {y.shape}, {score.shape}, {weight.shape}")
     if not np.isin(y, (0, 1)).all():
@@ -33,6 +35,7 @@ def _checked(y, score, weight=None):
     if not np.isfinite(score).all():
         raise ValueError(f"{(~np.isfinite(score)).sum()} of {len(score)} scores are NaN or infinite; "
                          "look for them in the input of the detector, and leave those rows out or mend them")
+    if not (weight >= 0).all(): raise ValueError("weights must be 0 or more; some are negative or NaN")
     return y.astype(bool), score, weight
 
 def _both_classes(y, weight, what):
@@ -49,6 +52,7 @@ def counts_above(
 ) -> tuple: # (found, false, threshold): anomalous and normal samples with a score >= threshold, from the highest threshold down
     "Walks a threshold down the sorted scores and counts what lies at or above it"
     y, score, weight = _checked(y, score, weight)
+    if not len(y): raise ValueError("no scores to count")
     order = np.argsort(-score, kind='stable')
     y, score, weight = y[order], score[order], weight[order]
     last = np.append(np.flatnonzero(np.diff(score)), len(score) - 1)  # the last row of each run of equal scores
@@ -81,6 +85,13 @@ def average_precision(
     return float(np.sum(np.diff(found[at], prepend=0) / found[-1] * found[at]/(found[at] + false[at])))
 
 # %% ../nbs/core/40_evaluation.ipynb #d3b26beb
+def _threshold(value):
+    "A threshold as a number; infinity flags nothing, or all"
+    try: found = float(value)
+    except (TypeError, ValueError): found = np.nan
+    if np.isnan(found): raise ValueError(f"a threshold must be a number, got {value!r}")
+    return found
+
 def confusion(
     y,           # (N,) 0 normal, 1 anomalous
     score,       # (N,) higher is more anomalous
@@ -89,7 +100,7 @@ def confusion(
 ) -> tuple: # (TP, FP, FN, TN)
     "The four counts of a decision"
     y, score, weight = _checked(y, score, weight)
-    alarm = score > threshold
+    alarm = score > _threshold(threshold)
     return tuple(float(weight[at].sum()) for at in (alarm & y, alarm & ~y, ~alarm & y, ~alarm & ~y))
 
 # %% ../nbs/core/40_evaluation.ipynb #1f8645ad
@@ -144,7 +155,8 @@ def _owners(y, groups):
 
 def _draws(y, owner, n, seed):
     "n columns of weights: groups drawn with replacement; a draw that lacks a class is drawn again"
-    rng, n_groups, done, tried = np.random.default_rng(seed), owner.max() + 1, 0, 0
+    if not isinstance(n, Integral) or n < 1: raise ValueError(f"the number of draws must be a whole number of at least 1, got {n!r}")
+    rng, n_groups, done, tried = np.random.default_rng(check_seed(seed)), owner.max() + 1, 0, 0
     while done < n:
         if (tried := tried + 1) > 20*n: raise ValueError("nearly all draws lack a class: too few groups hold anomalous or normal samples for an interval")
         weight = np.bincount(rng.integers(0, n_groups, n_groups), minlength=n_groups)[owner]
@@ -153,6 +165,9 @@ def _draws(y, owner, n, seed):
             yield weight
 
 # %% ../nbs/core/40_evaluation.ipynb #7fdec9fa
+def _check_level(level):
+    if not isinstance(level, Real) or not 0 < level < 1: raise ValueError(f"the level of an interval must lie in (0, 1), as .95 does; got {level!r}")
+
 def bootstrap(
     y,             # (N,) 0 normal, 1 anomalous
     score,         # (N,) higher is more anomalous
@@ -165,6 +180,7 @@ def bootstrap(
     "An interval for a figure, by drawing groups with replacement"
     y, score, _ = _checked(y, score)
     _both_classes(y, np.ones(len(y)), 'a bootstrap')
+    _check_level(level)
     order = np.argsort(-score)
     y, score, owner = y[order], score[order], _owners(y, groups)[order]
     values = [metric(y, score, weight=weight) for weight in _draws(y, owner, n, seed)]
@@ -185,6 +201,7 @@ def paired_bootstrap(
     y, score_a, _ = _checked(y, score_a)
     y, score_b, _ = _checked(y, score_b)
     _both_classes(y, np.ones(len(y)), 'a bootstrap')
+    _check_level(level)
     values = [metric(y, score_a, weight=w) - metric(y, score_b, weight=w) for w in _draws(y, _owners(y, groups), n, seed)]
     low, high = np.quantile(values, [(1 - level)/2, (1 + level)/2]).tolist()
     return AttrDict(difference=metric(y, score_a) - metric(y, score_b), low=low, high=high)
@@ -200,6 +217,7 @@ def match_beats(
     window=.15, # The largest distance of a pair, s
 ) -> np.ndarray: # (n,) the index in `found` of each annotated beat's detection; -1: none
     "Pairs annotated and detected beats one to one by position"
+    check_rate(fs)
     reference, found = np.asarray(reference, dtype=int), np.asarray(found, dtype=int)
     for name, position in (('reference', reference), ('detected', found)):
         if (np.diff(position) < 0).any(): raise ValueError(f"the {name} positions must increase; sort them, and what belongs to them, first")
@@ -232,6 +250,7 @@ def ec57(
     start=0.,         # Nothing before it is counted, s; EC57 allows five minutes to learn
 ) -> AttrDict: # Counts, and the figures made of them
     "Compares the alarms of one record with its annotations"
+    check_rate(fs)
     sample, symbol = np.asarray(reference_sample, dtype=int), np.asarray(reference_symbol, dtype=str)
     found, flagged = np.asarray(test_sample, dtype=int), np.asarray(test_anomalous, dtype=bool)
     if len(sample) != len(symbol) or len(found) != len(flagged):
@@ -302,7 +321,8 @@ def splice(
     seed:int=0, # Of the permutation
 ) -> np.ndarray: # The shape of x
     "The part of each signal before the cut, and the part of another after it"
-    if not 0 < at < x.shape[-1]: raise ValueError(f"the cut must lie inside of the signals, between 0 and {x.shape[-1]}; got {at}")
+    x = np.asarray(x)
+    if not isinstance(at, Integral) or not 0 < at < x.shape[-1]: raise ValueError(f"the cut must lie inside of the signals, between 0 and {x.shape[-1]}; got {at}")
     other = np.random.default_rng(seed).permutation(len(x))
     return np.concatenate([x[..., :at], x[other][..., at:]], -1)
 
@@ -311,6 +331,7 @@ def as_good_as_best(
     values, # Frame: a row for each split, a column for each setting; higher is better
 ) -> list: # Names of columns, the best first
     "The settings whose mean is within one standard error of the best one's, paired by split (equation 14)"
+    values = pd.DataFrame(values)
     if len(values) < 2 or values.isna().any().any(): raise ValueError(f"each setting needs a figure on each of at least two splits; got {len(values)} splits, {int(values.isna().sum().sum())} figures missing")
     order = values.mean().sort_values(ascending=False).index
     behind = values[order].rsub(values[order[0]], axis=0)

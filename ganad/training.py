@@ -12,6 +12,7 @@ __all__ = ['bce', 'Player', 'take_turn', 'History', 'epoch_order', 'digest', 'wr
 import hashlib, json, os, time
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from numbers import Integral
 from pathlib import Path
 
 import torch
@@ -22,7 +23,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm.auto import tqdm
 
-from .settings import CHOICES, settings, unknown, whole_file
+from .settings import CHOICES, check_seed, settings, unknown, whole_file
 
 # %% ../nbs/core/20_training.ipynb #f634df4a
 def bce(
@@ -94,7 +95,7 @@ def epoch_order(
     epoch:int, # Number of the epoch, from 0
 ) -> torch.Tensor: # A permutation of 0 .. n-1, on the CPU
     "The order in which an epoch deals the rows"
-    return torch.randperm(n, generator=torch.Generator().manual_seed(int(seed) * 1_000_003 + epoch))
+    return torch.randperm(n, generator=torch.Generator().manual_seed((int(seed) * 1_000_003 + epoch) % 2**63))
 
 # %% ../nbs/core/20_training.ipynb #2047d41d
 def _tensors_of(players, averages):
@@ -193,16 +194,26 @@ def _load_checkpoint(file, players, averages, fingerprint):
     return info['place']
 
 # %% ../nbs/core/20_training.ipynb #e34f112c
+def _lacking(device):
+    "Why a device cannot be used on this machine, or None"
+    if device.type == 'cuda':
+        names = [f'cuda:{i}' for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+        if not names: return "torch sees no CUDA GPU"
+        return None if (device.index or 0) < len(names) else f"torch sees no more than {', '.join(names)}"
+    if device.type == 'mps' and not torch.backends.mps.is_available(): return "torch sees no Apple GPU"
+    if device.type == 'meta': return "it keeps no numbers"
+    try: torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, ImportError): return "torch cannot use it here"       # NotImplementedError is a RuntimeError
+
 def pick_device(
     device=None, # 'auto', 'cpu', 'cuda', 'cuda:1', 'mps' or a torch device; default: as the settings say
 ) -> torch.device:
     "The device to train and score on"
-    device = device or settings().device
-    if isinstance(device, torch.device): return device
-    if device == 'auto': device = 'cuda' if torch.cuda.is_available() else 'mps' if torch.backends.mps.is_available() else 'cpu'
-    try: found = torch.device(device)
-    except RuntimeError: raise unknown('device', device, ['auto', 'cpu', 'cuda', 'mps']) from None
-    if found.type == 'cuda' and not torch.cuda.is_available(): raise ValueError(f"the device {device!r} was asked for, but torch sees no CUDA GPU; use 'auto' or 'cpu'")
+    named, where = (device, '') if device is not None else (settings().device or 'auto', "; GANAD_DEVICE or settings.ini names it")
+    if named == 'auto': named = 'cuda' if torch.cuda.is_available() else 'mps' if torch.backends.mps.is_available() else 'cpu'
+    try: found = torch.device(named)
+    except (RuntimeError, TypeError): raise ValueError(f"{unknown('device', named, ['auto', 'cpu', 'cuda', 'mps'])}{where}") from None
+    if lacking := _lacking(found): raise ValueError(f"the device {str(found)!r} was asked for, but {lacking}; use 'auto' or 'cpu'{where}")
     return found
 
 # %% ../nbs/core/20_training.ipynb #e7c81d50
@@ -235,7 +246,13 @@ def _check_names(players, precision):
     names = [p.name for p in players]
     for name in names:
         if names.count(name) > 1: raise ValueError(f"{names.count(name)} players are called {name!r}; give each a name of its own")
+    for p in players:
+        if any(t.is_inference() for t in p.params): raise ValueError(f"the networks of {p.name!r} were made under torch.inference_mode() and cannot learn; make them outside of it")
     if precision not in CHOICES['precision']: raise unknown('precision', precision, CHOICES['precision'])
+
+def _check_numbers(epochs, batch_size):
+    for name, value in dict(epochs=epochs, batch_size=batch_size).items():
+        if not isinstance(value, Integral) or isinstance(value, bool): raise ValueError(f"{name} must be a whole number, got {value!r}")
 
 def _begin(players, averages, device, accelerator):
     "Networks to the device, in training mode, equal in every process"
@@ -258,6 +275,8 @@ def _close_epoch(row, losses, history, callbacks):
     return any(answer is True for answer in answers)
 
 # %% ../nbs/core/20_training.ipynb #744b01e4
+@torch.inference_mode(False)
+@torch.enable_grad()
 def train(
     players, # Who takes turns, in this order
     x, # Samples, a tensor (N, ...), or a tuple of tensors with the same N
@@ -274,6 +293,8 @@ def train(
 ) -> History: # A row an epoch
     "Players take turns on batches of `x`; Ctrl-C ends the training and keeps the networks as they are"
     x, n = (x, len(x[0])) if isinstance(x, tuple) else ((x,), len(x))
+    seed = check_seed(seed)
+    _check_numbers(epochs, batch_size)
     batch_size = min(batch_size, n)
     if min(epochs, batch_size) < 1: raise ValueError(f"training needs a row, an epoch and a batch of at least 1; got {n} rows, {epochs} epochs, {batch_size} a batch")
     _check_names(players, precision := precision or settings().precision)
@@ -320,6 +341,9 @@ def _loop(players, x, epochs, batch_size, seed, averages, callbacks, rank, count
     except KeyboardInterrupt:
         history.interrupted = True
         print(f'stopped by hand in epoch {len(history) + 1} of {epochs}; the networks stay as they are')
+    except ValueError as e:
+        if 'more than 1 value per channel' not in str(e): raise
+        raise ValueError(f"batch normalisation needs at least 2 samples in a batch, got {len(rows)}; take a larger batch_size, or more training samples") from None
     finally: bar.close()
     return history
 

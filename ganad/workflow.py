@@ -25,7 +25,7 @@ from torch import nn
 
 from .detector import FILE, NeuralDetector, load_detector, make_detector
 from .evaluation import confusion, report
-from .experiment import ConfigError, Detection, Experiment, Inverse, Reconstruction, Scaler, Score, Source, as_tree, check_config, make_splits, prepare, prepared_file, read_config, set_key, to_yaml, write_config
+from .experiment import ConfigError, Detection, Experiment, Inverse, Reconstruction, Scaler, Score, Source, as_tree, check_config, component, make_splits, prepare, prepared_file, read_config, set_key, to_yaml, write_config
 from .generators import generator_of, made_samples
 from .networks import in_blocks
 from .reconstruction import InverseMappingReconstructor, frozen, make_reconstructor
@@ -126,17 +126,20 @@ def find_run(
     source:Source, # Which run, and which version of it
     kind:str='training', # What it must be
 ) -> Run: # Finished
-    "A finished run by its name"
-    project_folder = settings().runs/entity/project
-    if not (project_folder/source.run).is_dir():
-        raise RunError(str(unknown(f'run of {entity}/{project}', source.run, [p.name for p in project_folder.glob('*') if p.is_dir()])))
-    found = {int(p.name[1:]): p for p in versions(project_folder/source.run)}
+    "A finished run by its name, or by its folder"
+    entity, project = source.entity or entity, source.project or project
+    folder = Path(source.folder).expanduser() if source.folder else settings().runs/entity/project/source.run
+    if not folder.is_dir():
+        if source.folder: raise RunError(f"there is no folder {source.folder}; give the path to the folder of {source.run!r}, or its name")
+        raise RunError(str(unknown(f'run of {entity}/{project}', source.run, [p.name for p in folder.parent.glob('*') if p.is_dir()])))
+    found = {int(p.name[1:]): p for p in versions(folder)}
     if source.version is not None and source.version not in found: raise RunError(f"{source.run} has no version {source.version}; it has {', '.join(map(str, found)) or 'none'}")
     wanted = [source.version] if source.version is not None else sorted(found, reverse=True)
     runs = [open_run(found[v]) for v in wanted]
-    if not any(run.done for run in runs): raise RunError(f"{entity}/{project}/{source.run} is not done; run it again and it goes on")
+    name = source.folder or f'{entity}/{project}/{source.run}'
+    if not any(run.done for run in runs): raise RunError(f"{name} is not done; run it again and it goes on")
     run = next(run for run in runs if run.done)
-    if run.config.kind != kind: raise RunError(f"{entity}/{project}/{source.run} is of the kind {run.config.kind}; expected one of the kind {kind}")
+    if run.config.kind != kind: raise RunError(f"{name} is of the kind {run.config.kind}; expected one of the kind {kind}")
     return run
 
 # %% ../nbs/practice/20_workflow.ipynb #94353c37
@@ -145,7 +148,7 @@ def _same(a, b):
     def bare(config):
         tree = as_tree(config)
         for key in ('device', 'checkpoint_every'): tree.get('training', {}).pop(key, None)
-        for key in ('checkpoint_every', 'tracking', 'jobs'): tree.pop(key, None)
+        for key in ('checkpoint_every', 'tracking', 'jobs', 'device'): tree.pop(key, None)
         return tree
     return bare(a) == bare(b)
 
@@ -322,6 +325,12 @@ def _live(run, k, told):
             saved[0] = time.monotonic()
     return callback
 
+def _check_device(model, device, hint=''):
+    "Raises if a model would compute on a device that is not there"
+    if 'device' not in component('model', model)._get_param_names(): return
+    try: pick_device(device)
+    except ValueError as e: raise ConfigError(f"{e}{hint}") from None
+
 def _check_tracker(config):
     name = config.tracking.tracker
     if name != 'none' and not importlib.util.find_spec(name): raise ConfigError(f"tracking.tracker: {name} is not installed; pip install {name}, or write tracker: none")
@@ -351,6 +360,7 @@ def run_training(
 ) -> Run:
     "Splits, trains each fold, stores; goes on where it was stopped"
     _check_tracker(config)
+    _check_device(config.model.name, config.training.device, '. The key is training.device')
     _wait(config.training.device)
     with alone(config):
         if _first(): prepare(config)
@@ -431,13 +441,18 @@ def _drawings(run, k):
     yield 'curves', lambda: plots.plot_roc_pr(y, score)
 
 # %% ../nbs/practice/20_workflow.ipynb #1fd00958
-def _restored(run, k):
+def _check_follow_up(config, source):
+    "Raises if a follow-up would compute on a device that is not there"
+    trained = source.config.training.device
+    _check_device(source.config.model.name, config.device or trained, '. The key is device' if config.device else f". {_short(source.folder)} was trained with device: {trained}; write device: cpu to use its models here")
+
+def _restored(run, k, device=None):
     "Detector and scaler of a fold"
     try:
         tensors, info = read_tensors(run.fold(k)/'scaler.safetensors')
         scaler = Scaler(info['kind'])
         scaler.tensors = {name: t.numpy() for name, t in tensors.items()}
-        return load_detector(run.fold(k)/'model'), scaler
+        return load_detector(run.fold(k)/'model', device), scaler
     except (ValueError, KeyError, FileNotFoundError) as e: raise RunError(f"fold {k} of {_short(run.folder)}: {e}") from None
 
 def _unseen(run, k):
@@ -531,7 +546,7 @@ def _drawn(rows, n, seed): return rows if n is None or len(rows) <= n else np.so
 def _detect_fold(run, source, samples, k):
     "Scores the test rows of a fold; returns its figures"
     config = run.config
-    detector, scaler = _restored(source, k)
+    detector, scaler = _restored(source, k, config.device)
     test, train = _unseen(source, k), _drawn(source.splits[k][0], config.calibration, source.config.seed)
     test = _drawn(test, config.limit, source.config.seed)
     way, weights = config.reconstruction, {name: getattr(config.score, name) for name in PARTS}
@@ -573,6 +588,7 @@ def run_detection(
     "Detects on the test parts of a finished training, fold by fold"
     source = find_run(config.entity, config.project, config.source)
     config = replace(config, source=replace(config.source, version=source.version))
+    _check_follow_up(config, source)
     if way := config.reconstruction.mapping:
         config = replace(config, reconstruction=replace(config.reconstruction, mapping=replace(way, version=find_run(config.entity, config.project, way, 'inverse').version)))
     samples = _samples_of(source)
@@ -585,7 +601,7 @@ def run_detection(
 def _invert_fold(run, source, samples, k, progress):
     "Learns and stores the mapping of one fold; returns its figures"
     config, folder = run.config, run.fold(k)
-    detector, scaler = _restored(source, k)
+    detector, scaler = _restored(source, k, config.device)
     if generator_of(detector) is None: raise ConfigError(f"{type(detector).__name__} has no generator to invert; train a model that has one, such as anogan or vae")
     folder.mkdir(exist_ok=True)
     own = dict(seed=source.config.seed + k, precision=source.config.training.precision)
@@ -608,6 +624,7 @@ def run_inverse(
     "Learns an inverse mapping for the generator of each fold of a finished training; goes on where it was stopped"
     source = find_run(config.entity, config.project, config.source)
     config = replace(config, source=replace(config.source, version=source.version))
+    _check_follow_up(config, source)
     samples = _samples_of(source)
     with alone(config):
         run = _version_for(config, source.splits, source.data)
@@ -627,11 +644,13 @@ def plan(
     else: lines = [f"go on with {name}/v{same.version}: {sum((same.fold(k)/'metrics.json').is_file() for k in same.splits)} of {len(same.splits)} folds are done"]
     if config.kind != 'training':
         source = find_run(config.entity, config.project, config.source)
+        _check_follow_up(config, source)
         lines.append(f"use the models and splits of {'/'.join(source.folder.parts[-4:])}, {len(source.splits)} folds")
     return lines + list(_details(config))
 
 def _details(config):
     if config.kind == 'training':
+        _check_device(config.model.name, config.training.device, '. The key is training.device')
         file = prepared_file(config)
         yield f"take the prepared samples of {config.data.name} from the cache" if file.is_file() else f"load {config.data.name}, prepare it and keep it in the cache"
         yield f"split by {config.split.by}, {config.split.folds if config.split.run is None else len(config.split.run)} folds to run; scale: {config.prepare.scaling}, fitted on training rows"
@@ -649,17 +668,49 @@ def write_new(
     if Path(path).exists() and not force: raise ConfigError(f"{Path(path).name} is there already; give another name with -o, or --force to write over it")
     write_config(config, path)
 
+# %% ../nbs/practice/20_workflow.ipynb #4cb6e9d2
+def _version_in(source):
+    "A name or a path, and the version after its colon"
+    name, _, version = source.rpartition(':')
+    if name and re.fullmatch(r'v?\d+', version): return name, int(version.removeprefix('v'))
+    return source, None
+
+def _as_path(name, version):
+    "The folder of a run and a version, from a path to either; raises if it holds no run"
+    runs, folder = settings().runs, Path(name).expanduser()
+    if not folder.is_dir() and (runs/folder).is_dir(): folder = runs/folder
+    if not folder.is_dir(): raise RunError(f"there is no folder {name}; give the name of a run, or the path to its folder, as in runs/me/waves/first")
+    folder = folder.resolve()
+    if re.fullmatch(r'v\d+', folder.name) and (folder/'config.yml').is_file():
+        own, folder = int(folder.name[1:]), folder.parent
+        if version not in (None, own): raise ConfigError(f"-i names two versions, {own} by its folder and {version} after the colon; leave one out")
+        version = own
+    if not versions(folder):
+        inside = ', '.join(p.name for p in sorted(folder.glob('*')) if versions(p))
+        raise RunError(f"{name} is no run's folder: it holds no version (v0, v1, ...)" + (f"; it holds the runs {inside}" if inside else ''))
+    return folder, version
+
+def _source_tree(source, entity, project):
+    "What a configuration says of the run that it builds on"
+    name, version = _version_in(source)
+    if ':' in name and not Path(name).expanduser().is_dir(): raise ConfigError(f"-i {source}: expected RUN or RUN:VERSION, as in {name.partition(':')[0]}:0")
+    runs = settings().runs
+    if not (runs/entity/project/name).is_dir() and Path(name).is_dir() or {'/', os.sep} & set(name) or name.startswith(('~', '.')):
+        folder, version = _as_path(name, version)
+        if folder.parent.parent.parent == runs:
+            whose, what, name = folder.parts[-3:]
+            return dict(run=name, version=version, **({} if whose == entity else dict(entity=whose)), **({} if what == project else dict(project=what)))
+        return dict(run=open_run(versions(folder)[-1]).config.run, version=version, folder=str(folder))
+    return dict(run=name, version=version)
+
 def follow_up(
     kind:str, # 'detection' or 'inverse'
-    source:str, # A run, as in 'first' or 'first:0'
+    source:str, # A run by its name, as in 'first' or 'first:0', or the path to its folder
     entity:str, project:str, run:str, # The name of the new run
     changes:dict=None, # Dotted keys and their values
 ):
     "A configuration that builds on a finished training"
-    name, _, version = source.partition(':')
-    if version and not version.removeprefix('v').isdigit(): raise ConfigError(f"-i {source}: expected RUN or RUN:VERSION, as in {name}:0")
-    wanted = Source(run=name, version=int(version.removeprefix('v')) if version else None)
-    found = find_run(entity, project, wanted)
-    tree = dict(kind=kind, version=1, entity=entity, project=project, run=run, source=dict(run=name, version=found.version))
+    tree = dict(kind=kind, version=1, entity=entity, project=project, run=run, source=_source_tree(source, entity, project))
+    tree['source']['version'] = find_run(entity, project, Source(**tree['source'])).version
     for key, value in (changes or {}).items(): set_key(tree, key, value)
     return check_config(tree)

@@ -146,7 +146,7 @@ def test_one_step_on_the_meta_device():
         take_turn(player, torch.zeros(8, 1, 32, device='meta'))
 
 @pytest.mark.parametrize('params, words', [(dict(score_kind='feature'), 'features'), (dict(spectral='all'), 'spectral must be'), (dict(decay=1.), 'decay must lie in'),
-                                           (dict(noise=-1), 'noise must not'), (dict(patience=0), 'patience must be'), (dict(held_out=0.), 'held_out must lie in')])
+                                           (dict(noise=-1), 'noise must be a finite number of at least 0, got -1'), (dict(patience=0), 'patience must be'), (dict(held_out=0.), 'held_out must lie in')])
 def test_bad_parameters_are_refused(params, words):
     with pytest.raises(ValueError, match=words): quick(**params).fit(samples())
 

@@ -152,8 +152,8 @@ def test_the_centre_of_a_ring_is_above_every_point_of_it(seed):
     score = detector.anomaly_score(np.r_[np.zeros((1, 2), np.float32), truth.sample(300, seed=1)])
     assert score[0] > score[1:].max()
 
-@pytest.mark.parametrize('params, words', [(dict(steps=0), 'steps must be at least 1'), (dict(feature_weight=1.5), 'feature_weight must lie in'),
-                                           (dict(draws=0), 'draws must be at least 1'), (dict(average=1.), 'average must lie in')])
+@pytest.mark.parametrize('params, words', [(dict(steps=0), 'steps must be a whole number of at least 1'), (dict(feature_weight=1.5), 'feature_weight must lie in'),
+                                           (dict(draws=0), 'draws must be a whole number of at least 1'), (dict(average=1.), 'average must lie in')])
 def test_bad_parameters_are_refused(params, words):
     with pytest.raises(ValueError, match=words): quick('anogan', **params).fit(samples('table'))
 

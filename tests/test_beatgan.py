@@ -184,7 +184,7 @@ def test_what_has_no_time_cannot_be_warped(kind):
 def test_a_warp_that_does_not_fit_is_refused(params):
     with pytest.raises(ValueError, match='cannot be stretched'): warp_times(40, **dict(peak=10) | params)
 
-@pytest.mark.parametrize('params, words', [(dict(w_adv=-1.), 'w_adv must not be negative'), (dict(noise=-.1), 'noise must not be negative'), (dict(warp=-1), 'warp must not be negative'),
+@pytest.mark.parametrize('params, words', [(dict(w_adv=-1.), 'w_adv must not be negative'), (dict(noise=-.1), 'noise must be a finite number of at least 0'), (dict(warp=-1), 'warp must not be negative'),
     (dict(critic_every=0), 'critic_every must be'), (dict(warp=30), 'cannot be stretched'), (dict(decay=1.), 'decay must lie in'), (dict(patience=0), 'patience must be at least 1'), (dict(held_out=1.), 'held_out must lie in')])
 def test_bad_parameters_are_refused(params, words):
     with pytest.raises(ValueError, match=words): quick(**params).fit(samples('signal'))

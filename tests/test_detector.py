@@ -511,3 +511,141 @@ def test_the_key_knows_code_that_is_attached_to_a_class_later_and_no_comments(tm
         monkeypatch.setitem(sys.modules, 'mine', sys.modules[name])
         keys.append(run_key(cls(), 'a', (6,)))
     assert keys[0] == keys[1] != keys[2]
+
+
+# ---- wrong calls, each answered in a sentence
+
+@pytest.mark.parametrize('seed', [None, -1, 2**63, 2**70, 1.5, '3', True])
+@neural
+def test_a_seed_that_is_none(name, seed):
+    with pytest.raises(ValueError, match='seed must be a whole number from 0 to 9223372036854775807, got'): quick(name, seed=seed).fit(samples('table'))
+
+@pytest.mark.parametrize('seed', [np.int64(3), np.uint8(3)])
+@neural
+def test_seeds_of_numpy_are_seeds(name, seed, tmp_path):
+    x, detector = samples('table'), quick(name, seed=seed, epochs=1)
+    equal(detector.fit(x).anomaly_score(x), quick(name, seed=3, epochs=1).fit(x).anomaly_score(x))
+    assert run_key(detector, 'a', (6,)) == run_key(quick(name, seed=3, epochs=1), 'a', (6,))
+    assert np.isfinite(quick(name, seed=2**63 - 1, epochs=1).fit(x).offset_)
+
+WRONG = [(dict(epochs=2.5), 'epochs must be a whole number, or None, got 2.5'), (dict(epochs='3'), 'epochs must'), (dict(epochs=True), 'epochs must'), (dict(epochs=-1), 'got 70 rows, -1 epochs'), (dict(batch_size=2.5), 'batch_size must be a whole number, got 2.5'),
+         (dict(batch_size=None), 'batch_size must'), (dict(lr=np.nan), 'lr must be a number above 0, got nan'), (dict(lr=0), 'lr must'), (dict(lr=-1.), 'lr must'), (dict(lr='x'), 'lr must'), (dict(lr=np.inf), 'lr must'), (dict(latent=0), 'latent must be a whole number of at least 1'),
+         (dict(latent=2.), 'latent must'), (dict(width='8'), "width must be a whole number of at least 1, got '8'"), (dict(precision=32), 'precision must be a text, or None, got 32'), (dict(device=3.5), 'unknown device 3.5'), (dict(device='xla'), 'torch cannot use it here')]
+
+@pytest.mark.parametrize('params, words', WRONG, ids=[str(p) for p, _ in WRONG])
+@neural
+def test_parameters_of_a_wrong_kind(name, params, words):
+    detector = make_detector(name, **{'device': 'cpu', 'epochs': 1, **params})
+    with pytest.raises(ValueError, match=words): detector.fit(samples('table'))
+    assert not hasattr(detector, 'offset_')
+
+@pytest.mark.parametrize('params, words', [(dict(contamination='x'), "contamination must be a finite number, got 'x'"), (dict(contamination=None), 'contamination must'), (dict(contamination=np.nan), 'contamination must'), (dict(standardize='yes'), "standardize must be True or False, or None, got 'yes'"), (dict(standardize=1), 'standardize must')])
+@each
+def test_shared_parameters_of_a_wrong_kind(name, params, words):
+    with pytest.raises(ValueError, match=words): quick(name, **params).fit(samples('table'))
+
+@pytest.mark.parametrize('name, params, words', [
+    ('pca', dict(n_components='x'), 'n_components must be a finite number'), ('pca', dict(n_components=None), 'n_components must'), ('knn', dict(k=0), 'k must be a whole number of at least 1, got 0'), ('knn', dict(calibration=0), 'calibration must'),
+    ('alad', dict(encoder_units='x'), "encoder_units must be a tuple of whole numbers of at least 1, or None, got 'x'"), ('alad', dict(encoder_units=(8, 0)), 'encoder_units must'), ('alad', dict(generator_units=3.5), 'generator_units must'), ('efficientgan', dict(encoder_units=8), 'encoder_units must'),
+    ('alad', dict(dropout=-.1), 'dropout must be a finite number of at least 0, got -0.1'), ('alad', dict(fall='x'), 'fall must be True or False, got'), ('fanogan', dict(critic_steps=0), 'critic_steps must be a whole number of at least 1'), ('fanogan', dict(penalty=np.nan), 'penalty must'),
+    ('anogan', dict(steps=0), 'steps'), ('vae', dict(score_kind=3), 'score_kind must be a text, got 3'), ('ganomaly', dict(depth=0), 'depth must'), ('beatgan', dict(peak=-1), 'peak must')])
+def test_a_methods_own_parameters_of_a_wrong_kind(name, params, words):
+    with pytest.raises(ValueError, match=words): quick(name, **params).fit(samples('table'))
+
+def test_what_a_parameter_may_be_stands_in_its_annotation():
+    "A method of one's own says it in its constructor, and needs no more"
+    class Mine(_class_of('pca')):
+        def __init__(self, turns:int=3, loud:bool=False, word:str=None, contamination:float=.05, standardize:bool=None):
+            super().__init__(contamination=contamination, standardize=standardize)
+            self.turns, self.loud, self.word = turns, loud, word
+    for params, words in ((dict(turns=1.), 'turns must be a whole number, got 1.0'), (dict(turns=None), 'turns must'), (dict(loud=0), 'loud must'), (dict(word=3), 'word must be a text, or None')):
+        with pytest.raises(ValueError, match=words): Mine(**params).fit(samples('table'))
+    assert Mine(turns=np.int32(2), loud=np.True_, contamination=np.float32(.1)).fit(samples('table')).offset_ <= 0
+
+@pytest.mark.parametrize('mode', [torch.no_grad, torch.inference_mode])
+@each
+def test_gradients_switched_off_around_a_fit(name, mode, tmp_path):
+    x, wanted = samples('table'), fitted(name, 'table')
+    with mode():
+        detector = quick(name).fit(x)
+        score = detector.anomaly_score(x)
+        detector.save(tmp_path)
+        again = load_detector(tmp_path)
+    for got in (score, detector.anomaly_score(x), again.anomaly_score(x)): equal(got, wanted.anomaly_score(x))
+
+@pytest.mark.parametrize('x, words', [
+    (None, 'expected an array of samples, got nothing'), ('a.csv', "got the text 'a.csv'; read the file first"), (Path('a.csv'), "got the text 'a.csv'"), (np.ones((5, 1, 0)), r'samples with values in them, got an array of shape \(5, 1, 0\)'), (np.ones((5, 0, 3)), r'shape \(5, 0, 3\)'),
+    (np.ones((5, 1, 0, 4)), r'shape \(5, 1, 0, 4\)'), (np.float32(3), 'Expected 2D array, got scalar'), ([], 'Expected 2D array'), (np.ones((5, 6)) + 1j, 'Complex data not supported'), (np.full((5, 6), '2020-01-01', dtype='datetime64[D]'), 'expected numbers, got dates'),
+    (np.ma.masked_array(np.ones((5, 6)), np.eye(5, 6) > 0), 'NaN'), (np.ma.masked_array(np.ones((5, 6), int), np.eye(5, 6) > 0), 'NaN')], ids=lambda v: str(getattr(v, 'shape', v))[:20])
+@each
+def test_no_samples(name, x, words):
+    with pytest.raises(ValueError, match=words): quick(name).fit(x)
+    for method in ('anomaly_score', 'predict', 'reconstruct', 'decision_function'):
+        with pytest.raises(ValueError, match=words): getattr(fitted(name, 'table'), method)(x)
+    if x is not None:
+        with pytest.raises(ValueError, match=words): fitted(name, 'table').p_value(x)
+
+@each
+def test_tensors_are_samples(name):
+    x = samples('table')
+    for tensor in (torch.tensor(x), torch.tensor(x, requires_grad=True)): equal(fitted(name, 'table').anomaly_score(tensor), fitted(name, 'table').anomaly_score(x))
+    assert np.isfinite(fitted(name, 'table').anomaly_score(torch.tensor(x).bfloat16())).all()
+
+def test_p_values_of_nothing_or_of_nan():
+    detector, x = fitted('pca', 'table'), samples('table')
+    for call in (lambda: detector.p_value(), lambda: detector.p_value(x, score=[1.])):
+        with pytest.raises(ValueError, match=r'p_value takes samples or their anomaly scores: p_value\(x\) or p_value\(score=...\)'): call()
+    for call in (lambda: detector.p_value(score=[1, np.nan]), lambda: detector.training_quantile([1, np.nan])):
+        with pytest.raises(ValueError, match='1 of 2 scores are NaN; leave those samples out or mend them'): call()
+
+@pytest.mark.parametrize('name', ['anogan', 'fanogan', 'dcgan', 'autoencoder', 'ganomaly', 'vae'])
+def test_a_batch_of_one_and_batch_normalisation(name):
+    own = dict(norm=True) if 'norm' in _class_of(name)._get_param_names() else {}
+    words = 'two samples or more, got batch_size=1' if name == 'ganomaly' else 'at least 2 samples in a batch, got 1; take a larger batch_size, or more training samples'
+    with pytest.raises(ValueError, match=f'batch normalisation needs .*{words}'): quick(name, batch_size=1, **own).fit(samples('table'))
+    assert np.isfinite(quick(name, batch_size=2, **own).fit(samples('table', 5)).offset_)      # the fifth row is no batch of one
+    if 'patience' in _class_of(name)._get_param_names():        # two rows, of which one is held out
+        with pytest.raises(ValueError, match='needs at least 2 samples in a batch, got 1'): quick(name, patience=1, **own).fit(samples('table', 2))
+
+@pytest.mark.parametrize('device', ['cuda', 'cuda:7', 'mps', 'xla', 'gpu'])
+@neural
+def test_a_device_that_is_not_there(name, device, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    monkeypatch.setattr(torch.backends.mps, 'is_available', lambda: False)
+    words, x = "unknown device 'gpu'" if device == 'gpu' else f"the device '{device}' was asked for, but torch .*; use 'auto' or 'cpu'", samples('table')
+    with pytest.raises(ValueError, match=words): quick(name, device=device).fit(x)
+    fitted(name, 'table').save(tmp_path)
+    with pytest.raises(ValueError, match=words) as e: load_detector(tmp_path, device=device)
+    assert 'load_detector' not in str(e.value)
+    if device != 'gpu':
+        with pytest.raises(ValueError, match=words): quick(name, device=torch.device(device)).fit(x)
+        with pytest.raises(ValueError, match=words): load_detector(tmp_path, device=torch.device(device))
+    tensors, info = read_tensors(tmp_path/FILE)
+    write_tensors(tmp_path/FILE, tensors, {**info, 'params': {**info['params'], 'device': device}})
+    with pytest.raises(ValueError, match=f"{words}.*saved with device='{device}'; to use it here: load_detector\\(folder, device='cpu'\\)") as e: load_detector(tmp_path)
+    assert 'does not fit' not in str(e.value)
+    equal(load_detector(tmp_path, device='cpu').anomaly_score(x), fitted(name, 'table').anomaly_score(x))
+
+@neural
+def test_a_torch_device_is_a_parameter(name, tmp_path):
+    x, detector = samples('table'), quick(name, device=torch.device('cpu'))
+    assert detector.get_params()['device'] == clone(detector).device == torch.device('cpu') and run_key(detector, 'a', (6,)) == run_key(quick(name), 'a', (6,))
+    equal(detector.fit(x).anomaly_score(x), fitted(name, 'table').anomaly_score(x))
+    detector.save(tmp_path)
+    assert read_tensors(tmp_path/FILE)[1]['params']['device'] == 'cpu'
+    for device in (None, torch.device('cpu')): equal(load_detector(tmp_path, device=device).anomaly_score(x), detector.anomaly_score(x))
+
+def test_a_device_that_the_settings_name(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    fitted('autoencoder', 'table').save(tmp_path)
+    tensors, info = read_tensors(tmp_path/FILE)
+    write_tensors(tmp_path/FILE, tensors, {**info, 'params': {**info['params'], 'device': None}})
+    monkeypatch.setenv('GANAD_DEVICE', 'cuda')
+    for call in (lambda: make_detector('autoencoder', epochs=1).fit(samples('table')), lambda: load_detector(tmp_path)):
+        with pytest.raises(ValueError, match="torch sees no CUDA GPU; use 'auto' or 'cpu'; GANAD_DEVICE or settings.ini names it$"): call()
+
+def test_not_the_folder_of_a_detector(tmp_path):
+    fitted('pca', 'table').save(tmp_path)
+    with pytest.raises(FileNotFoundError, match=f'{FILE} is a file; give the folder that it lies in'): load_detector(tmp_path/FILE)
+    for name in ([], None, 3):
+        with pytest.raises(ValueError, match='unknown detector'): make_detector(name)

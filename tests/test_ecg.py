@@ -472,3 +472,15 @@ def test_the_rule_again(mitdb):
     pytest.importorskip('biosppy.signals.ecg')
     drops = {name: rule_drops(read_record(mitdb/name, leads='MLII')) for name in sorted(DS1 + DS2)}
     assert {name: gone for name, gone in drops.items() if gone} == dropped_beats()
+
+
+def test_wrong_calls_are_answered_in_a_sentence():
+    record = ecg.simulated_record('100', 60.)
+    beats, signal = ecg.record_beats(record), record.signal[:, 0]
+    for call, words in ((lambda: bandpass(signal, '360'), "a sampling rate must be a number above 0, in samples a second; got '360'"), (lambda: ecg.resample(signal, 0), 'got 0'), (lambda: ecg.resample(signal, 360, -5), 'got -5'), (lambda: ecg.rr_intervals([1, 5], 0), 'got 0'),
+                        (lambda: ecg.rr_intervals([5, 1], 360), 'must increase'), (lambda: ecg.scale_beats(np.empty((3, 0))), r'array of shape \(3, 0\)'), (lambda: ecg.interpolate(np.empty((3, 0)), 5), 'at least two samples'), (lambda: ecg.interpolate(signal, 2.5), 'whole number of at least 1, got 2.5'),
+                        (lambda: ecg.folds(beats, k=1), 'from 2 to'), (lambda: ecg.folds(beats, k=10**6), 'got 1000000'), (lambda: ecg.folds(beats, seed=-1), 'seed must be'), (lambda: ecg.simulated_record('xyz'), "unknown record of mitdb 'xyz'"), (lambda: ecg.record_beats(record, lead=1), 'by its name, got 1; the leads of record 100 are MLII'),
+                        (lambda: replace(beats, y=beats.y[:3]), 'got 3 y'), (lambda: Beats.concat([beats, replace(beats, fs=100.)]), 'one shape and sampling rate')):
+        with pytest.raises(ValueError, match=words): call()
+    for call in (lambda: ecg.folds(signal), lambda: ecg.split_subjects(signal), lambda: ecg.record_beats('100')):
+        with pytest.raises(TypeError, match='expected'): call()

@@ -168,7 +168,7 @@ def test_labels_are_not_looked_at():
     assert same(a, b) and a.threshold_ == b.threshold_
 
 @pytest.mark.parametrize('params, words', [(dict(critic_term='feature'), "unknown critic_term 'feature'. Did you mean 'features'"), (dict(norm=3), 'norm must be 1 or 2'),
-    (dict(critic_weight=1.5), 'critic_weight must lie in'), (dict(decay=1.), 'decay must lie in'), (dict(patience=0), 'patience must be at least 1'), (dict(held_out=1.), 'held_out must lie in'), (dict(copies=0), 'copies must be at least 1')])
+    (dict(critic_weight=1.5), 'critic_weight must lie in'), (dict(decay=1.), 'decay must lie in'), (dict(patience=0), 'patience must be at least 1'), (dict(held_out=1.), 'held_out must lie in'), (dict(copies=0), 'copies must be a whole number of at least 1')])
 def test_bad_parameters_are_refused(params, words):
     with pytest.raises(ValueError, match=words): quick(**params).fit(samples('table'))
 

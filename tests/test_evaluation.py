@@ -190,3 +190,12 @@ def test_results_table():
 def test_import_needs_neither_torch_nor_scikit_learn():
     code = "import sys, ganad.evaluation; assert not {'torch', 'sklearn', 'matplotlib'} & set(sys.modules), 'imported'"
     subprocess.run([sys.executable, '-c', code], check=True)
+
+
+@pytest.mark.parametrize('call, words', [
+    (lambda y, s: auroc(y, s, [-1, 1, 1, 1]), 'weights must be 0 or more'), (lambda y, s: auroc(y, s + 1j), 'real numbers'), (lambda y, s: auroc(None, None), 'flat and of one length'), (lambda y, s: counts_above([], []), 'no scores to count'),
+    (lambda y, s: confusion(y, s, np.nan), 'a threshold must be a number, got nan'), (lambda y, s: confusion(y, s, None), 'a threshold must be a number, got None'), (lambda y, s: f1_at(y, s, 'x'), 'a threshold must be'), (lambda y, s: confusion(y, s, [.1, .2]), 'a threshold must be'),
+    (lambda y, s: bootstrap(y, s, n=0), 'draws must be a whole number of at least 1, got 0'), (lambda y, s: bootstrap(y, s, level=95), r'must lie in \(0, 1\)'), (lambda y, s: bootstrap(y, s, n=9, seed=None), 'seed must be a whole number'),
+    (lambda y, s: ec57([1], ['N'], [1], [1], 0, 10), 'a sampling rate must be a number above 0, in samples a second; got 0'), (lambda y, s: ec57([1], ['N'], [1], [1], '360', 10), "got '360'")])
+def test_wrong_calls_are_answered_in_a_sentence(call, words):
+    with pytest.raises(ValueError, match=words): call(np.array([0, 1, 0, 1]), np.array([.1, .9, .3, .2]))

@@ -170,7 +170,7 @@ def test_labels_are_not_looked_at():
     assert same(a, b) and a.threshold_ == b.threshold_
 
 @pytest.mark.parametrize('params, words', [(dict(degree=3), 'degree must be 1 or 2'), (dict(contextual_weight=-1.), 'contextual_weight must be 0 or more'),
-    (dict(adversarial_weight=np.nan), 'adversarial_weight must be 0 or more'), (dict(encoder_weight=np.inf), 'encoder_weight must be 0 or more'),
+    (dict(adversarial_weight=np.nan), 'adversarial_weight must be a finite number'), (dict(encoder_weight=np.inf), 'encoder_weight must be a finite number'),
     (dict(norm=True, batch_size=1), 'needs a batch of two samples'), (dict(decay=1.), 'decay must lie in'), (dict(patience=0), 'patience must be at least 1'), (dict(held_out=1.), 'held_out must lie in')])
 def test_bad_parameters_are_refused(params, words):
     with pytest.raises(ValueError, match=words): quick(**params).fit(samples('table'))

@@ -206,7 +206,7 @@ def test_the_papers_networks():
 def test_the_default_dimensions(shape, latent): assert len(RSRAE()._build(shape)['layer'].A) == latent
 
 @pytest.mark.parametrize('params, words', [(dict(score_kind='cosin'), "Did you mean 'cosine'"), (dict(p=3), 'p must be 1 .a norm. or 2'), (dict(q=0), 'q must be 1'), (dict(distance_weight=-1), 'distance_weight must be 0 or more'),
-    (dict(skew_weight=np.nan), 'skew_weight must be 0 or more'), (dict(rsr_rate=np.inf), 'rsr_rate must be 0 or more'), (dict(latent=200), 'does not fit into codes of 128'), (dict(norm=True, batch_size=1), 'batch of two'),
+    (dict(skew_weight=np.nan), 'skew_weight must be a finite number'), (dict(rsr_rate=np.inf), 'rsr_rate must be a finite number'), (dict(latent=200), 'does not fit into codes of 128'), (dict(norm=True, batch_size=1), 'batch of two'),
     (dict(decay=1.), 'decay must lie in'), (dict(patience=0), 'patience must be at least 1'), (dict(held_out=1.), 'held_out must lie in')])
 def test_bad_parameters_are_refused(params, words):
     with pytest.raises(ValueError, match=words): quick(**params).fit(samples('table'))

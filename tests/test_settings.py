@@ -53,7 +53,7 @@ def test_another_projects_file_is_not_ours(project):
 
 @pytest.mark.parametrize('line, words', [
     ('budgett = full', "Did you mean 'budget'"), ('budget = fulll', "Did you mean 'full'"), ('precision = float64', 'Known: bf16, float32'),
-    ('seed = many', "whole number, got 'many'")])
+    ('seed = many', "whole number from 0 to 4294967295, got 'many'"), ('seed = -1', "got '-1'; mend it in settings.ini or GANAD_SEED"), ('seed = 4294967296', "got '4294967296'"), ('seed = 1.5', "got '1.5'")])
 def test_a_wrong_file_is_refused(project, line, words):
     project(line)
     with pytest.raises(ValueError, match=words): settings()

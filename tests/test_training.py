@@ -190,10 +190,72 @@ def test_a_loss_that_is_no_number_is_said(tmp_path):
     assert not list(tmp_path.iterdir())         # a run gone astray is not kept
 
 def test_pick_device():
-    assert pick_device('cpu') == torch.device('cpu') and pick_device(torch.device('meta')).type == 'meta'
+    assert pick_device('cpu') == pick_device(torch.device('cpu')) == torch.device('cpu')
     assert pick_device('auto').type in ('cpu', 'cuda', 'mps')
     if not torch.cuda.is_available():
         with pytest.raises(ValueError, match="no CUDA GPU; use 'auto' or 'cpu'"): pick_device('cuda:1')
+
+def without_gpus(monkeypatch, n=0):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: n > 0)
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: n)
+    monkeypatch.setattr(torch.backends.mps, 'is_available', lambda: False)
+
+ABSENT = [('cuda', "the device 'cuda' was asked for, but torch sees no CUDA GPU; use 'auto' or 'cpu'"), ('cuda:7', "'cuda:7' was asked for, but torch sees no CUDA GPU"), ('mps', "'mps' was asked for, but torch sees no Apple GPU; use"),
+          ('xla', "'xla' was asked for, but torch cannot use it here; use"), ('meta', "'meta' was asked for, but it keeps no numbers"), ('gpu', "unknown device 'gpu'. Did you mean 'cpu'"), ('', "unknown device ''"), (3.5, 'unknown device 3.5')]
+
+@pytest.mark.parametrize('device, words', ABSENT)
+def test_a_device_that_is_not_there(device, words, monkeypatch):
+    without_gpus(monkeypatch)
+    with pytest.raises(ValueError, match=words) as e: pick_device(device)
+    assert 'GANAD_DEVICE' not in str(e.value)
+    with pytest.raises(ValueError, match=words): train([line()], table(), epochs=1, device=device)
+    if device not in ('gpu', '', 3.5):
+        with pytest.raises(ValueError, match=words): pick_device(torch.device(device))
+    if not device or not isinstance(device, str): return
+    monkeypatch.setenv('GANAD_DEVICE', device)
+    with pytest.raises(ValueError, match=f'{words}.*; GANAD_DEVICE or settings.ini names it'): pick_device()
+
+def test_a_gpu_beyond_the_last(monkeypatch):
+    without_gpus(monkeypatch, n=2)
+    assert pick_device('cuda:1') == torch.device('cuda:1')
+    with pytest.raises(ValueError, match="'cuda:7' was asked for, but torch sees no more than cuda:0, cuda:1; use 'auto' or 'cpu'"): pick_device('cuda:7')
+
+@pytest.mark.parametrize('seed', [None, -1, 2**63, 1.5, '3', True, [1]])
+def test_a_seed_that_is_none(seed):
+    with pytest.raises(ValueError, match=r'seed must be a whole number from 0 to 9223372036854775807, got'): train([line()], table(), epochs=1, seed=seed, **CPU)
+
+def test_seeds_of_numpy_and_the_largest(tmp_path):
+    weights = []
+    for seed in (3, np.int64(3), np.uint8(3)):
+        player = line()
+        train([player], table(), epochs=2, batch_size=16, seed=seed, checkpoint=tmp_path/str(type(seed)), **CPU)
+        weights.append(state(player))
+    assert same(weights[0], weights[1]) and same(weights[0], weights[2])
+    assert len(train([line()], table(), epochs=2, batch_size=16, seed=2**63 - 1, **CPU)) == 2
+    assert sorted(epoch_order(9, 2**63 - 1, 4).tolist()) == list(range(9))
+
+@pytest.mark.parametrize('wrong, words', [(dict(epochs=2.5), 'epochs must be a whole number, got 2.5'), (dict(epochs='3'), "epochs must be a whole number, got '3'"), (dict(batch_size=None), 'batch_size must be a whole number, got None'), (dict(epochs=True), 'epochs must')])
+def test_numbers_that_are_not_whole(wrong, words):
+    with pytest.raises(ValueError, match=words): train([line()], table(), **{'epochs': 1, **wrong}, **CPU)
+
+@pytest.mark.parametrize('x, batch', [(table(64), 1), (table(1), 64)])
+def test_a_batch_of_one_and_batch_normalisation(x, batch):
+    net = torch.nn.Sequential(torch.nn.Linear(5, 5), torch.nn.BatchNorm1d(5))
+    player = Player('net', [net], lambda x: net(x).square().mean())
+    with pytest.raises(ValueError, match='batch normalisation needs at least 2 samples in a batch, got 1; take a larger batch_size, or more training samples') as e: train([player], x, epochs=1, batch_size=batch, **CPU)
+    assert e.value.__suppress_context__
+    assert len(train([player], table(5), epochs=1, batch_size=2, **CPU)) == 1     # the fifth row waits, and is no batch of one
+
+@pytest.mark.parametrize('mode', [torch.no_grad, torch.inference_mode])
+def test_gradients_switched_off_around_a_training(mode):
+    wanted, player = line(), line()
+    train([wanted], table(), epochs=2, batch_size=16, **CPU)
+    with mode(): train([player], table() * 1, epochs=2, batch_size=16, **CPU)
+    assert same(state(player), state(wanted))
+
+def test_networks_made_where_nothing_can_learn():
+    with torch.inference_mode(): player = line()
+    with pytest.raises(ValueError, match=r"the networks of 'line' were made under torch.inference_mode\(\) and cannot learn; make them outside of it"): train([player], table(), epochs=1, **CPU)
 
 def test_weight_average():
     player = line()

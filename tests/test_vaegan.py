@@ -187,8 +187,8 @@ def test_labels_are_not_looked_at():
     assert same(a, b) and a.threshold_ == b.threshold_
 
 @pytest.mark.parametrize('name, params, words', [('vae', dict(score_kind='features'), "unknown score_kind 'features'"), ('vaegan', dict(score_kind='feature'), "Did you mean 'features'"),
-    ('vae', dict(beta=-1), 'beta must be 0 or more'), ('vae', dict(beta=np.nan), 'beta must be 0 or more'), ('vae', dict(decay=1.), 'decay must lie in'), ('vae', dict(patience=0), 'patience must be at least 1'),
-    ('vaegan', dict(critic_weight=-1), 'critic_weight must be 0 or more'), ('vaegan', dict(penalty=-.1), 'penalty must be 0 or more'),
+    ('vae', dict(beta=-1), 'beta must be 0 or more'), ('vae', dict(beta=np.nan), 'beta must be a finite number'), ('vae', dict(decay=1.), 'decay must lie in'), ('vae', dict(patience=0), 'patience must be at least 1'),
+    ('vaegan', dict(critic_weight=-1), 'critic_weight must be 0 or more'), ('vaegan', dict(penalty=-.1), 'penalty must be a finite number of at least 0'),
     ('vaegan', dict(feature_weight=0, error_weight=0), 'nothing would be brought back'), ('vaegan', dict(held_out=1.), 'held_out must lie in')])
 def test_bad_parameters_are_refused(name, params, words):
     with pytest.raises(ValueError, match=words): quick(name, **params).fit(samples('table'))

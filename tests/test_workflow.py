@@ -874,3 +874,130 @@ def test_ones_own_data_and_model_in_every_command(here):
     done = subprocess.run([sys.executable, '-c', OWN], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "unknown data set 'steps'" in done.stderr and done.stdout.count('AUROC 1.000') == 6
+
+
+# A run by the path to its folder
+
+def source(words, capsys, name='x'):
+    "What a configuration says of the run that was named by -i"
+    assert command('detect', '-i', *words, name, '-o', f'{name}.yml', '--force') == 0, capsys.readouterr().err
+    return read_config(f'{name}.yml').source
+
+@pytest.mark.parametrize('path', ['runs/me/test/first', './runs/me/test/first/', 'runs/me/test/first:0', 'runs/me/test/first:v0', 'runs/me/test/first/v0', 'runs/me/test/first/v0/', 'me/test/first', '{here}/runs/me/test/first', '~/runs/me/test/first', '~/runs/me/test/first/v0:0'])
+def test_a_run_by_its_path(own, path, capsys, monkeypatch):
+    monkeypatch.setenv('HOME', os.getcwd())
+    path = path.format(here=os.getcwd())
+    assert source([path, 'me', 'test'], capsys) == Source(run='first', version=0)
+    assert source([path, 'me', 'other'], capsys) == Source(run='first', version=0, project='test')
+    assert source([path, 'you', 'other'], capsys) == Source(run='first', version=0, entity='me', project='test')
+
+def test_a_run_seen_from_inside(own, capsys, monkeypatch):
+    for folder, word in ((own.parents[1], 'first'), (own.parents[1], 'first:0'), (own.parent, '.'), (own.parent, 'v0'), (own, '.'), (own, '../../first')):
+        monkeypatch.chdir(folder)
+        assert source([word, 'you', 'other'], capsys) == Source(run='first', version=0, entity='me', project='test')
+
+def test_detections_and_mappings_of_anybodys_run(own, capsys):
+    assert command('detect', '-i', 'first', 'me', 'test', 'found') == 0 and command('detect') == 0
+    wanted = pd.read_csv(own.parents[1]/'found/v0/fold0/scores.csv')
+    assert command('inverse', '-i', 'runs/me/test/first', 'you', 'other', 'way', '--set', 'params.epochs=1') == 0 and command('inverse') == 0
+    assert command('detect', '-i', 'runs/me/test/first/', 'you', 'other', 'found', '--force') == 0 and command('detect') == 0
+    pd.testing.assert_frame_equal(pd.read_csv(own.parents[3]/'you/other/found/v0/fold0/scores.csv'), wanted)
+    mapping = ('--set', 'reconstruction.kind=mapping', '--set', 'reconstruction.mapping.run=way', '--set', 'reconstruction.mapping.entity=you', '--set', 'reconstruction.mapping.project=other')
+    assert command('detect', '-i', 'first', 'me', 'test', 'mapped', '-o', 'mapped.yml', *mapping) == 0 and command('detect', 'mapped.yml') == 0
+
+def test_a_run_outside_the_folder_of_runs(own, capsys, tmp_path):
+    import shutil
+    elsewhere = tmp_path/'a stick'/'my copy of it'
+    shutil.copytree(own.parent, elsewhere)
+    assert source([f'{elsewhere}/', 'you', 'other'], capsys) == source([f'{elsewhere}/v0', 'you', 'other'], capsys) == Source(run='first', version=0, folder=str(elsewhere))
+    assert command('detect', 'x.yml') == 0 and command('detect', 'x.yml', '--dry-run') == 0
+    shutil.rmtree(elsewhere)
+    capsys.readouterr()
+    assert command('detect', 'x.yml') == 1 and f"there is no folder {elsewhere}; give the path to the folder of 'first', or its name" in capsys.readouterr().err
+
+@pytest.mark.parametrize('word, status, meant', [
+    ('runs/me/test/first:7', 1, 'first has no version 7; it has 0'), ('runs/me/test/first/v0:7', 2, 'names two versions, 0 by its folder and 7 after the colon'), ('runs/me/test', 1, "no run's folder: it holds no version (v0, v1, ...); it holds the runs first"),
+    ('nowhere/first', 1, 'there is no folder nowhere/first; give the name of a run, or the path to its folder'), ('runs/me/test/first:x', 2, 'expected RUN or RUN:VERSION'), ('runs/me/test/first/v0/fold0', 1, "no run's folder"), ('runs/me/test/first/v0/config.yml', 1, 'there is no folder'), ('~/nowhere', 1, 'there is no folder ~/nowhere')])
+def test_paths_that_lead_to_no_run(own, word, status, meant, capsys):
+    assert command('detect', '-i', word, 'you', 'other', 'x') == command('inverse', '-i', word, 'you', 'other', 'x') == status
+    said = capsys.readouterr()
+    assert meant in said.err and said.out == '' and not Path('ad_config.yml').exists()
+
+def test_older_configurations_have_no_such_keys(own):
+    "A detection that was written before its source could lie elsewhere is read as before"
+    text = '\n'.join(line for line in to_yaml(detection()).splitlines() if line.split(':')[0].strip() not in ('folder', 'device') and not line.startswith(('  entity', '  project')))
+    assert parse_config(text) == detection()
+
+
+# Devices and seeds in a configuration
+
+@pytest.fixture
+def no_gpu(monkeypatch):
+    import torch
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    monkeypatch.setattr(torch.backends.mps, 'is_available', lambda: False)
+
+ABSENT = [('cuda', "the device 'cuda' was asked for, but torch sees no CUDA GPU"), ('cuda:7', "the device 'cuda:7' was asked for"), ('mps', 'torch sees no Apple GPU'), ('gpu', "unknown device 'gpu'. Did you mean 'cpu'?"), ('xla', 'torch cannot use it here')]
+
+@pytest.mark.parametrize('device, meant', ABSENT)
+def test_a_training_on_a_device_that_is_not_there(here, device, meant, no_gpu, capsys):
+    Path('config.yml').write_text(to_yaml(small(training__device=device)))
+    for words in ([], ['--dry-run']):
+        assert command('train', *words) == 2
+        said = capsys.readouterr().err
+        assert meant in said and said.rstrip().endswith('The key is training.device') and said.count('\n') == 1
+    assert not (here/'runs').exists()
+    Path('config.yml').write_text(to_yaml(small('pca', training__device=device, training__checkpoint_every=60.)))
+    assert command('train') == 0        # needs none
+
+@pytest.mark.parametrize('device, meant', ABSENT)
+def test_models_of_a_machine_that_has_a_gpu(own, device, meant, no_gpu, capsys):
+    "A training that ran elsewhere says so, and is used here by one key"
+    for file in own.rglob('*.safetensors'):
+        tensors, info = read_tensors(file)
+        if 'params' in info: write_tensors(file, tensors, {**info, 'params': {**info['params'], 'device': device}})
+        if 'config' in info: info['config']['training']['device'] = device; write_tensors(file, tensors, info)
+    (own/'config.yml').write_text((own/'config.yml').read_text().replace('device: cpu', f'device: {device}'))
+    for stage, out in (('detect', 'ad_config.yml'), ('inverse', 'inv_config.yml')):
+        few = ('--set', 'params.epochs=1') if stage == 'inverse' else ()
+        assert command(stage, '-i', 'first', 'me', 'test', f'{stage}ed', *few) == 0
+        for words in ([], ['--dry-run']):
+            assert command(stage, *words) == 2
+            said = capsys.readouterr().err
+            assert meant in said and f'was trained with device: {device}; write device: cpu to use its models here' in said
+        assert command(stage, '-i', 'first', 'me', 'test', f'{stage}ed', '--force', '--set', 'device=cpu', *few) == 0 and command(stage) == 0
+        assert command(stage, '-i', 'first', 'me', 'test', f'{stage}ed', '--force', '--set', f'device={device}', *few) == 0 and command(stage) == 2
+        assert capsys.readouterr().err.rstrip().endswith('The key is device')
+
+@pytest.mark.parametrize('seed', ['-1', '4294967296', '1.5', 'x', 'null', 'true'])
+def test_seeds_that_are_none(here, seed, capsys):
+    assert command('init', '-d', 'sine', '-m', 'pca', 'a', 'b', 'c', '--set', f'seed={seed}') == 2
+    assert 'seed: input should be' in capsys.readouterr().err
+
+@pytest.mark.parametrize('seed', [None, -1, 2**32, 1.5, '3'])
+def test_splits_by_a_seed_that_is_none(people, seed):
+    with pytest.raises(ValueError, match='seed must be a whole number from 0 to 4294967295, got'): make_splits(people, Split(folds=3), seed)
+
+def test_splits_by_a_seed_of_numpy(people):
+    for (a, b), (c, d) in zip(make_splits(people, Split(folds=3), 7).values(), make_splits(people, Split(folds=3), np.int64(7)).values()): assert (a == c).all() and (b == d).all()
+
+
+# Ctrl-C while a command imports
+
+STOPPED = """import signal, sys
+class Stop:
+    def find_spec(self, name, path=None, target=None):
+        if name == sys.argv[2]: signal.raise_signal(signal.SIGINT)
+sys.meta_path.insert(0, Stop())
+from ganad import commands
+sys.exit(getattr(commands, f'{sys.argv[1]}_main')(sys.argv[3:]))"""
+
+@pytest.mark.parametrize('name, module, words', [
+    ('scan', 'torch', []), ('scan', 'ganad.records', []), ('scan', 'wfdb', []), ('init', 'yaml', ['-d', 'sine', '-m', 'vaegan', 'a', 'b', 'c']), ('init', 'torch', ['-d', 'sine', '-m', 'vaegan', 'a', 'b', 'c']), ('preprocess', 'ganad.experiment', []),
+    ('train', 'torch', []), ('train', 'ganad.experiment', []), ('detect', 'torch', ['-i', 'first', 'a', 'b', 'c']), ('detect', 'pandas', []), ('inverse', 'torch', ['-i', 'first', 'a', 'b', 'c']), ('bench', 'torch', []), ('lab', 'ganad.lab', ['copy'])])
+def test_interrupted_while_importing(name, module, words, here):
+    Path('config.yml').write_text(to_yaml(small()))
+    before = sorted(here.rglob('*'))
+    done = subprocess.run([sys.executable, '-c', STOPPED, name, module, *words], capture_output=True, text=True, timeout=120, env={**os.environ, 'PYTHONDONTWRITEBYTECODE': '1'})
+    assert done.returncode == 1 and 'Traceback' not in done.stderr and re.fullmatch(rf'ganad-{name}: interrupted; [a-z ]+\n', done.stderr), done.stderr
+    assert sorted(here.rglob('*')) == before

