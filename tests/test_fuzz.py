@@ -537,6 +537,7 @@ def any_stranger(folder, r):
     path.write_bytes(file.read_bytes())
     source, x = read(path, 250 if path.name.endswith(('.csv', '.tsv', '.txt', '.gz', '.npy', '.npz', '.mat')) else None)
     if source is None: return 'refused'
+    if path.suffix in ('.csv', '.txt', '.tsv') and len(x) < 10: return 'a few lines of numbers'
     assert np.array_equal(x, truth, equal_nan=True) or set(source.notes) - set(true.notes), f'{file.name} as {path.name}: {source}, {source.notes}'
     return 'read as what it is'
 
@@ -559,6 +560,7 @@ def any_swap(folder, r):
     for i, name in enumerate(names):
         source, x = read(folder/str(i)/name, 250 if name.endswith(('.csv', '.txt', '.gz', '.npy')) else None)
         if source is None: came.append('refused'); continue
+        if name.endswith(('.csv', '.txt')) and len(x) < 10: came.append('a few lines of numbers'); continue
         same = [s for s in signals if x.shape == s.shape and np.allclose(x, s, equal_nan=True, atol=.01) or x.shape[0] == s.shape[0] and np.allclose(x[:, 0], s[:, 0], atol=.01)]
         assert same or source.notes, f'{one.name} of {r["kinds"][0]} and {two.name} of {r["kinds"][1]} changed places: {source}'
         came.append('read')
