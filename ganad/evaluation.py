@@ -19,7 +19,8 @@ import pandas as pd
 from fastcore.basics import AttrDict
 from wfdb.processing import compare_annotations
 
-from .data.ecg import AAMI, check_rate
+from .data.files import checked_rate
+from .data.ecg import AAMI
 from .settings import check_seed, settings, whole_file
 
 # %% ../nbs/core/40_evaluation.ipynb #2636c7cf
@@ -217,7 +218,7 @@ def match_beats(
     window=.15, # The largest distance of a pair, s
 ) -> np.ndarray: # (n,) the index in `found` of each annotated beat's detection; -1: none
     "Pairs annotated and detected beats one to one by position"
-    check_rate(fs)
+    checked_rate(fs)
     reference, found = np.asarray(reference, dtype=int), np.asarray(found, dtype=int)
     for name, position in (('reference', reference), ('detected', found)):
         if (np.diff(position) < 0).any(): raise ValueError(f"the {name} positions must increase; sort them, and what belongs to them, first")
@@ -250,7 +251,7 @@ def ec57(
     start=0.,         # Nothing before it is counted, s; EC57 allows five minutes to learn
 ) -> AttrDict: # Counts, and the figures made of them
     "Compares the alarms of one record with its annotations"
-    check_rate(fs)
+    checked_rate(fs)
     sample, symbol = np.asarray(reference_sample, dtype=int), np.asarray(reference_symbol, dtype=str)
     found, flagged = np.asarray(test_sample, dtype=int), np.asarray(test_anomalous, dtype=bool)
     if len(sample) != len(symbol) or len(found) != len(flagged):

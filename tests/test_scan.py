@@ -358,3 +358,35 @@ def test_joined_records_have_joined_beats(mitdb, detector, tmp_path):
     late = two[two['sample'] > 650_000 + 15*360]
     near = np.abs(late['sample'].to_numpy()[:, None] - 650_000 - second['sample'].to_numpy()).min(1)
     assert (near <= 1).mean() > .995
+
+
+# Calls of a wrong kind, and what is said of a record
+
+def test_a_lead_is_wanted_by_its_name(two_leads, detector):
+    with pytest.raises(RecordError, match='one of lead 1, lead 2; got 1'): scan(two_leads, FS, detector=detector, lead=1)
+
+@pytest.mark.parametrize('fs', ['250', 0, -1, float('nan'), True, [250]])
+def test_a_rate_is_a_number(fs, two_leads, detector):
+    with pytest.raises(RecordError, match='a sampling rate must be a number above 0'): scan(two_leads, fs, detector=detector)
+
+@pytest.mark.skipif('mitdb-calibrated' not in shipped_detectors(), reason='no trained weights are shipped with this version')
+def test_a_calibration_that_fails_names_the_other_leads(two_leads):
+    first = two_leads[:, 0].copy()
+    first[5*FS:] = first[5*FS]    # off after five seconds
+    with pytest.raises(RecordError, match='try another lead: V1'):
+        scan(pd.DataFrame(dict(MLII=first, V1=two_leads[:, 1])), FS, detector='mitdb-calibrated')
+
+def test_what_is_odd_about_a_file_is_said(two_leads, tmp_path, detector, here, capsys):
+    rows = [f'{i/FS:.6f},{x:.4f}' for i, x in enumerate(two_leads[:, 0])]
+    (tmp_path/'a.csv').write_text('\n'.join(['time,MLII', *rows[:9000], *rows[9720:]]) + '\n')
+    assert scan_main([str(tmp_path/'a.csv'), '--detector', str(detector), '--out', 'out']) == 0
+    said = capsys.readouterr().out
+    assert 'Note: its times jump 1 time: 2 s in all were not recorded' in said
+    assert 'its times jump' in (here/'out/report.html').read_text().lower()
+
+def test_a_beat_that_cannot_be_read_is_not_flagged(two_leads, sim, detector):
+    x = two_leads[:, 0].astype(np.float32).copy()
+    x[sim.sample[20] - 100:sim.sample[20] + 150] *= 8       # far too large, and scored high
+    frame = scan(x, FS, detector=detector, quantile=.01)
+    assert (~frame.readable).any() and not frame.anomalous[~frame.readable].any()
+    assert frame.attrs['flagged'] == frame.anomalous.sum()

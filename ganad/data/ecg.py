@@ -7,9 +7,9 @@ Docs: https://ganad.github.io/ganad/data/ecg.html.md"""
 # %% auto #0
 __all__ = ['DS1', 'DS2', 'PACED', 'SUBJECT', 'GROUPS', 'AAMI', 'VERSION', 'Record', 'find_lead', 'record_info', 'check_signal',
            'fill_gaps', 'read_record', 'download', 'online', 'standing_in', 'mitdb_folder', 'simulated_record',
-           'mitdb_record', 'data_note', 'check_rate', 'fir_taps', 'bandpass', 'alias', 'resample', 'fits', 'cut_beats',
-           'scale_beats', 'interpolate', 'lttb', 'rr_intervals', 'Beats', 'record_beats', 'source_checksum',
-           'database_beats', 'rule_drops', 'dropped_beats', 'load_beats', 'folds', 'split_subjects']
+           'mitdb_record', 'data_note', 'fir_taps', 'bandpass', 'alias', 'resample', 'fits', 'cut_beats', 'scale_beats',
+           'interpolate', 'lttb', 'rr_intervals', 'Beats', 'record_beats', 'source_checksum', 'database_beats',
+           'rule_drops', 'dropped_beats', 'load_beats', 'folds', 'split_subjects']
 
 # %% ../../nbs/data/20_ecg.ipynb #ed6119cd
 import contextlib, functools, hashlib, io, json, urllib.request
@@ -27,7 +27,7 @@ from scipy.signal import firwin, oaconvolve, resample_poly
 from tqdm.auto import tqdm
 from tsdownsample import LTTBDownsampler
 
-from .files import RecordError, wfdb_annotations, wfdb_header, wfdb_path, wfdb_source
+from .files import RecordError, checked_rate, wfdb_annotations, wfdb_header, wfdb_path, wfdb_source
 from ..settings import check_seed, settings, unknown, whole_file, data_folder, data_named, DataNotFound
 
 # %% ../../nbs/data/20_ecg.ipynb #95dbbb89
@@ -222,12 +222,6 @@ GROUPS = _map(N='NLR',   S='aJASje', V='VE', F='F', Q='/fQ') # BeatGAN's
 AAMI   = _map(N='NLRej', S='aJAS',   V='VE', F='F', Q='/fQ') # EC57's
 
 # %% ../../nbs/data/20_ecg.ipynb #0ac62da4
-def check_rate(
-    fs, # Samples a second
-):
-    "Raises where a sampling rate is not a number above 0"
-    if not isinstance(fs, Real) or isinstance(fs, bool) or not 0 < fs < float('inf'): raise ValueError(f"a sampling rate must be a number above 0, in samples a second; got {fs!r}")
-
 def fir_taps(
     fs,       # Samples a second
     low=3.,   # Hz
@@ -235,7 +229,7 @@ def fir_taps(
     span=.3,  # Seconds that the taps cover
 ) -> np.ndarray: # An odd number of taps, symmetric
     "biosppy's band-pass: as many taps as `span` holds, made odd"
-    check_rate(fs)
+    checked_rate(fs)
     if not 0 < low < high < fs/2: raise ValueError(f"a band of {low} to {high} Hz needs 0 < low < high < fs/2, and fs is {fs:g} Hz. Resample first, or choose another band")
     return firwin(int(span*fs)//2*2 + 1, [low, high], pass_zero=False, fs=fs)
 
@@ -273,7 +267,7 @@ def resample(
     to=360,  # Samples a second wanted
 ) -> np.ndarray: # float32; the signal itself where the rates agree
     "The signal at another sampling rate, by a polyphase filter"
-    check_rate(fs), check_rate(to)
+    checked_rate(fs), checked_rate(to)
     if not np.ndim(signal): raise ValueError("expected a signal (L,) or (L, n_leads), got one number")
     ratio = _ratio(fs, to)
     if ratio == 1: return np.asarray(signal, dtype=np.float32)
@@ -345,7 +339,7 @@ def rr_intervals(
     fs,     # Samples a second
 ) -> np.ndarray: # `(N, 2)` float32, seconds; NaN before the first and after the last
     "Time since the beat before and until the beat after"
-    check_rate(fs)
+    checked_rate(fs)
     if np.any(np.diff(sample) < 0): raise ValueError("the positions of the beats must increase; sort them, and what belongs to them, first")
     gaps = np.diff(np.asarray(sample))/fs
     return np.stack([np.r_[np.nan, gaps], np.r_[gaps, np.nan]], 1)[:len(sample)].astype(np.float32)

