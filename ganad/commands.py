@@ -90,6 +90,7 @@ def check_call(
         parser.error(f"--fs is for {', '.join(TABLES)} files; {call.record or 'the default record'} states its own rate, so leave it out")
     if call.beats == 'annotated' and (not call.record or kind in (*TABLES, '.edf', '.bdf', '.rec')):
         parser.error("--beats annotated needs a WFDB record with an annotation file beside it")
+    if call.annotator != 'atr' and call.beats != 'annotated': parser.error("--annotator names a file of annotated beats; add --beats annotated")
     if call.top < 0: parser.error(f"--top takes 0 or more, got {call.top}")
 
 # %% ../nbs/practice/25_commands.ipynb #78c5edf0

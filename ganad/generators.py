@@ -9,7 +9,8 @@ __all__ = ['DCGAN', 'as_series', 'LSTMGenerator', 'LSTMCritic', 'LSTMGAN', 'made
            'mmd2', 'mmd_test', 'train_on_synthetic', 'embed']
 
 # %% ../nbs/practice/18_generators.ipynb #a4b9dc4f
-import math
+import math, threading
+from contextlib import contextmanager
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,7 @@ from torch import nn
 
 from .evaluation import auroc, average_precision
 from .methods.anogan import AnoGAN
-from .networks import init_dcgan, make_critic, make_decoder
+from .networks import LSTM, init_dcgan, make_critic, make_decoder
 from .settings import unknown
 
 # %% ../nbs/practice/18_generators.ipynb #a92221f7
@@ -66,16 +67,24 @@ def as_series(shape):
     if len(shape) == 1: return 1, shape[0]
     return (shape[0], shape[1]) if len(shape) == 2 else (shape[0]*shape[2], shape[1])
 
+_switch = threading.Lock()
+
+@contextmanager
+def _cudnn(x, enabled):
+    "NVIDIA's library on or off for a block; its switch belongs to the whole process, so one thread at a time"
+    if not x.is_cuda: yield; return
+    with _switch, torch.backends.cudnn.flags(enabled=enabled): yield
+
 class LSTMGenerator(nn.Module):
     "A latent vector, heard at each step with a clock, becomes a series"
     def __init__(self, shape, latent, units, patch):
         super().__init__()
         self.shape, (self.channels, self.length), self.patch = tuple(shape), as_series(shape), min(patch, as_series(shape)[1])
-        self.heard, self.lstm, self.out = nn.Linear(latent, units), nn.LSTM(units, units, batch_first=True), nn.Linear(units, self.channels*self.patch)
+        self.heard, self.lstm, self.out = nn.Linear(latent, units), LSTM(units, units), nn.Linear(units, self.channels*self.patch)
         self.clock = nn.Parameter(.5*torch.randn(math.ceil(self.length/self.patch), units))
     def forward(self, z):
         heard = (self.heard(z)[:, None] + self.clock).tanh()
-        with torch.backends.cudnn.flags(enabled=self.training): states, _ = self.lstm(heard)
+        states, _ = self.lstm(heard)
         x = self.out(states).unflatten(2, (self.channels, self.patch)).transpose(1, 2).flatten(2)[..., :self.length]
         if len(self.shape) == 3: x = x.unflatten(1, (self.shape[0], self.shape[2])).transpose(2, 3)
         return x.reshape(-1, *self.shape) if len(self.shape) == 1 else x.tanh().reshape(-1, *self.shape)
@@ -87,13 +96,13 @@ class LSTMCritic(nn.Module):
         super().__init__()
         channels, length = as_series(shape)
         self.shape, self.patch, self.twice = tuple(shape), min(patch, length), twice
-        self.lstm = nn.LSTM(channels*self.patch, units, batch_first=True)
+        self.lstm = LSTM(channels*self.patch, units)
         self.body, self.head = nn.Linear(units*math.ceil(length/self.patch), features), nn.Linear(features, 1)
     def features(self, x):
         "f(x), shape (N, features)"
         x = x[:, None] if len(self.shape) == 1 else x if len(self.shape) == 2 else x.transpose(2, 3).flatten(1, 2)
         x = nn.functional.pad(x, (0, -x.shape[-1] % self.patch)).unflatten(2, (-1, self.patch)).transpose(1, 2).flatten(2)
-        with torch.backends.cudnn.flags(enabled=self.training and not self.twice): states, _ = self.lstm(x)
+        with _cudnn(x, not self.twice): states, _ = self.lstm(x)
         return nn.functional.leaky_relu(self.body(states.flatten(1)), .2)
     def forward(self, x):
         "The logit of each sample, shape (N,)"

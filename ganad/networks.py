@@ -6,7 +6,7 @@ Docs: https://ganad.github.io/ganad/core/networks.html.md"""
 
 # %% auto #0
 __all__ = ['side_plan', 'plan', 'AsImage', 'AsSample', 'check_shape', 'make_encoder', 'make_decoder', 'Critic', 'make_critic',
-           'init_dcgan', 'in_blocks']
+           'init_dcgan', 'in_blocks', 'places_that_differ', 'LSTM']
 
 # %% ../nbs/core/10_networks.ipynb #54b8ece2
 import math, os
@@ -169,3 +169,33 @@ def in_blocks(
         out = fn(rows)
         parts.append(tuple(o[:n] for o in out) if isinstance(out, tuple) else out[:n])
     return tuple(map(torch.cat, zip(*parts))) if isinstance(parts[0], tuple) else torch.cat(parts)
+
+# %% ../nbs/core/10_networks.ipynb #6e1f0a27
+def places_that_differ(
+    fn, # As in `in_blocks`
+    row, # One sample, a tensor
+    block:int, # Rows a block
+) -> list: # Numbers of the places; empty where the place does not matter
+    "The places of a block in which a row does not get what it gets in the first, to the last bit"
+    out = fn(row.repeat(block, *[1]*row.dim()))
+    outs = out if isinstance(out, tuple) else (out,)
+    return [i for i in range(block) if not all(torch.equal(o[i], o[0]) for o in outs)]
+
+# %% ../nbs/core/10_networks.ipynb #81fb36d5
+class LSTM(nn.LSTM):
+    "One recurrent layer that, evaluated, gives a row the same result in every place of a block"
+    def __init__(self,
+        inputs:int, # Numbers heard at each step
+        units:int, # Numbers in the hidden state
+    ): super().__init__(inputs, units, batch_first=True)
+    def forward(self,
+        x, # Series (N, steps, inputs)
+    ) -> tuple: # Hidden states (N, steps, units), and the last hidden and cell state, (1, N, units) each
+        "In training PyTorch's own layer, otherwise step by step"
+        if self.training: return super().forward(x)
+        h = c = x.new_zeros(len(x), self.hidden_size)
+        states = []
+        for step in x.unbind(1):
+            h, c = torch.lstm_cell(step, (h, c), *self.all_weights[0])
+            states.append(h)
+        return torch.stack(states, 1), (h[None], c[None])

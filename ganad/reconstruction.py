@@ -24,7 +24,7 @@ from tqdm.auto import tqdm
 
 from .networks import in_blocks, make_encoder
 from .settings import unknown
-from .training import Player, digest, read_tensors, train, write_tensors
+from .training import Player, RandomStream, digest, randn, read_tensors, train, write_tensors
 
 # %% ../nbs/methods/20_reconstruction.ipynb #23394449
 def bias_corrections(
@@ -412,9 +412,7 @@ class InverseMappingReconstructor(Reconstructor):
 def _made(self, shape):
     "A new encoder"
     sizes = self.network or dict(width=64, norm=False, dense=len(shape) == 2)
-    with torch.random.fork_rng():
-        torch.manual_seed(self.seed)
-        return make_encoder(shape, self.latent, **sizes).to(self._device())
+    with RandomStream(self.seed): return make_encoder(shape, self.latent, **sizes).to(self._device())
 
 InverseMappingReconstructor._made = _made
 
@@ -426,7 +424,7 @@ def fit(self:InverseMappingReconstructor,
     "Trains the encoder; the generator and the critic stay as they are"
     x, G, f = self._checked(x), self.generator, getattr(self.critic, 'features', None)
     E = self.encoder = self._made(x.shape[1:]) if self.encoder is None else self.encoder
-    draw = lambda batch: torch.randn(len(batch), self.latent, device=batch.device)
+    draw = lambda batch: randn(len(batch), self.latent, device=batch.device)
     loss = lambda batch: MAPPING_LOSSES[self.loss](batch, draw(batch), G, E, f, self.kappa)
     player = Player('encoder', [E], loss, self.lr, schedule=lambda step, steps: 1 - step/steps)
     with frozen(G, self.critic):

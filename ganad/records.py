@@ -510,7 +510,7 @@ def _strip(time, signal, row, beats, unit):
     top = high - .06*(high - low)
     marks = [('dots', part.time, np.full(len(part), top), css) for part, css in ((near[~near.anomalous], 'normal'), (near[near.anomalous], 'flagged'))]
     drawn = chart([('band', (row.time - .39, row.time + .5), None, ''), ('line', time, signal, ''), *marks], (time[0], time[-1]), (low, high),
-                  _clocks(time[0], time[-1], 5), _plain(_ticks(low, high, 4)), 'time (h:mm:ss)', f'signal ({unit})',
+                  _clocks(time[0], time[-1], 5), _plain(_ticks(low, high, 4)), 'time (h:mm:ss)', f'signal ({html.escape(unit)})',
                   f'Eight seconds of the record around {clock(row.time, 1)}; the beat in question is shaded, flagged beats have an orange mark')
     return f'<div>{drawn}<div class="key">shaded: this beat; dots: beats found, <b class="orange">orange</b> where flagged</div></div>'
 

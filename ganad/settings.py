@@ -9,7 +9,7 @@ __all__ = ['DEFAULTS', 'CHOICES', 'settings_file', 'unknown', 'check_seed', 'set
            'data_named', 'data_folder']
 
 # %% ../nbs/00_settings.ipynb #4103eb4d
-import difflib, os
+import difflib, os, uuid
 from contextlib import contextmanager
 from numbers import Integral
 from pathlib import Path
@@ -89,7 +89,7 @@ def whole_file(
 ):
     "Yields a temporary path to write to; renamed to `path` at the end, removed if the block raises"
     path = Path(path)
-    tmp = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
+    tmp = path.with_name(f'.{path.name}.{uuid.uuid4().hex[:12]}.tmp')
     try:
         yield tmp
         with open(tmp, 'rb+') as f: os.fsync(f.fileno())

@@ -6,7 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from joblib import Parallel, delayed, parallel_config
 from sklearn.base import clone
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import cross_val_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from ganad import settings as settings_module
@@ -117,7 +120,7 @@ def test_training_scores_are_those_of_the_training_data(name, kind):
 def test_reconstructions_have_the_samples_shape(name, kind):
     x, detector = samples(kind, 21, seed=1), fitted(name, kind)
     x_hat = detector.reconstruct(x)
-    assert x_hat.shape == x.shape and x_hat.dtype == np.float32 and np.isfinite(x_hat).all()
+    assert x_hat.shape == x.shape and x_hat.dtype == (np.float64 if x.ndim == 2 else np.float32) and np.isfinite(x_hat).all()
     equal(detector.reconstruct(x[5:6])[0], x_hat[5])
     if kind == 'table': assert (np.abs(x_hat.mean(0) - x.mean(0)) < 2*x.std(0)).all()       # in the columns' own units
 
@@ -389,7 +392,7 @@ def test_a_damaged_file_is_refused(name, damage, words, tmp_path):
     with pytest.raises(ValueError, match=words): load_detector(tmp_path)
 
 @pytest.mark.parametrize('change, words', [
-    (dict(format=2), 'has the format 2, this version of ganad reads format 1'), (dict(name='ganx'), "unknown detector 'ganx'"), (dict(shape=[7]), 'does not fit'),
+    (dict(format=3), 'has the format 3, this version of ganad reads formats 1 and 2'), (dict(name='ganx'), "unknown detector 'ganx'"), (dict(shape=[7]), 'does not fit'),
     (dict(params=dict(k_=1)), 'unknown parameter'), (dict(shape=[1, 32]), 'does not fit')])
 @each
 def test_a_file_of_another_kind_is_refused(name, change, words, tmp_path):
@@ -649,3 +652,158 @@ def test_not_the_folder_of_a_detector(tmp_path):
     with pytest.raises(FileNotFoundError, match=f'{FILE} is a file; give the folder that it lies in'): load_detector(tmp_path/FILE)
     for name in ([], None, 3):
         with pytest.raises(ValueError, match='unknown detector'): make_detector(name)
+
+
+# ---- columns with a large mean and a small spread
+
+def rows_and_times(n, seed, odd=0):
+    "Four informative columns, and whole seconds within an hour; the last `odd` rows lie elsewhere"
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, 2)) @ [[1, .5, -1, .2], [.3, 1, .4, -1]] + .1*rng.normal(size=(n, 4))
+    if odd: x[-odd:] += .5*rng.normal(size=(odd, 4))
+    return x, rng.integers(0, 3600, n)
+
+TIMES = {'seconds': lambda x, t: np.column_stack([x, 1.7e9 + t]), 'milliseconds': lambda x, t: np.column_stack([x, 1.7e12 + 1000*t]),
+         'whole numbers': lambda x, t: np.column_stack([(1000*x).astype(np.int64), 1_700_000_000_000 + 1000*t]),
+         'frame': lambda x, t: pd.DataFrame(x, columns=list('abcd')).assign(time=1_700_000_000 + t)}
+
+def auroc_of(detector, make):
+    (x, t), (x_test, t_test) = rows_and_times(200, 0), rows_and_times(200, 1, odd=100)
+    return roc_auc_score(np.arange(200) >= 100, detector.fit(make(x, t)).anomaly_score(make(x_test, t_test)))
+
+@functools.cache
+def scaled_outside(name): return auroc_of(quick(name, epochs=10) if name in NEURAL else quick(name), lambda x, t: np.column_stack([x, (t - 1800)/1000]))
+
+@pytest.mark.parametrize('kind', TIMES)
+@each
+def test_a_time_stamp_among_the_columns_costs_nothing(name, kind):
+    found = auroc_of(quick(name, epochs=10) if name in NEURAL else quick(name), TIMES[kind])
+    assert found >= scaled_outside(name) - .01
+
+def test_the_time_stamp_is_seen():
+    "Its own anomaly is found: a row of another day"
+    x, t = rows_and_times(200, 0)
+    detector = make_detector('pca').fit(TIMES['milliseconds'](x, t))
+    score = detector.anomaly_score(TIMES['milliseconds'](x, t))
+    assert (detector.anomaly_score(TIMES['milliseconds'](x, t + 86_400)) > score.max()).all()
+
+@pytest.mark.parametrize('dtype', [np.float64, np.float32, np.int64, np.int8])
+def test_scaling_in_float64(dtype):
+    x = (100*np.random.default_rng(0).normal([0, .5, -.2], [.3, .01, .2], (500, 3)).clip(-1, 1)).astype(dtype)
+    detector = make_detector('pca').fit(x)
+    wanted = (x - x.mean(0, dtype=float))/x.std(0, dtype=float)
+    assert detector.mean_.dtype == detector.scale_.dtype == np.float64
+    np.testing.assert_allclose(detector._scaled(x).numpy(), wanted.astype(np.float32), rtol=1e-6, atol=1e-7)
+    equal(detector.anomaly_score(x), detector.anomaly_score(x.astype(np.float64)))
+
+@pytest.mark.parametrize('value, dtype', [(.1, np.float64), (1.7e12, np.float64), (.1, np.float32), (16777217., np.float32), (10**18 + 1, np.int64), (-3, np.int8), (0, np.float64), (1e-30, np.float64)])
+def test_a_constant_column_is_only_centred(value, dtype):
+    rng = np.random.default_rng(0)
+    x = np.column_stack([rng.permutation(60), np.full(60, value)]).astype(dtype)
+    if np.dtype(dtype).kind == 'f': x[::3, 1] = np.nextafter(x[::3, 1], dtype(np.inf))      # as rounding leaves it
+    detector = make_detector('pca').fit(x)
+    assert abs(detector._scaled(x)[:, 1]).max() <= 1 and detector.scale_[1] >= 1
+    assert np.isfinite(detector.anomaly_score(x)).all() and detector.anomaly_score(x + np.array([0, 1]).astype(dtype)*100).max() < 1e6
+
+@pytest.mark.parametrize('spread', [1e-3, 1e-6])
+def test_a_small_spread_is_no_constant(spread):
+    "float64 holds it, whatever its share of the mean"
+    x = np.column_stack([np.arange(100.), 1e6 + spread*np.arange(100)])
+    np.testing.assert_allclose(make_detector('pca').fit(x)._scaled(x).numpy().std(0), 1, rtol=1e-3)
+
+def test_too_large_numbers_are_refused_in_words():
+    x = np.random.default_rng(0).normal(size=(50, 2))
+    with pytest.raises(ValueError, match='as large as .*e[+]300, too large to be scaled; divide that column'): make_detector('pca').fit(np.column_stack([x[:, 0], 1e300*x[:, 1]]))
+    detector = make_detector('pca').fit(x)
+    for odd in (1e39, -1e300):
+        with pytest.raises(ValueError, match='too large for float32; is it in the unit of the training data'): detector.anomaly_score([[0, odd]])
+
+@pytest.mark.parametrize('kind', ['signal', 'image'])
+@each
+def test_samples_that_are_not_standardised_reach_the_method_as_they_are(name, kind):
+    x = samples(kind)
+    detector = fitted(name, kind)
+    equal(detector._scaled(detector._checked(x)).numpy(), x)
+    assert detector.mean_.dtype == detector.scale_.dtype == np.float32
+    equal(detector.anomaly_score(x.astype(np.float64)), detector.anomaly_score(x))
+
+def test_what_was_fitted_is_no_view_of_the_data():
+    x = samples('signal')
+    detector = make_detector('knn').fit(x)
+    score, x[:] = detector.anomaly_score(samples('signal', 9, 1)), 0
+    equal(detector.anomaly_score(samples('signal', 9, 1)), score)
+
+@each
+def test_a_file_of_format_1_scores_as_it_did(name, tmp_path):
+    "It has means and deviations in float32, and scaled in float32"
+    x = samples('table', 33, seed=1)
+    fitted(name, 'table').save(tmp_path)
+    tensors, info = read_tensors(tmp_path/FILE)
+    assert info['format'] == 2 and tensors['mean'].dtype == tensors['scale'].dtype == torch.float64
+    write_tensors(tmp_path/FILE, tensors | {k: tensors[k].float() for k in ('mean', 'scale')}, info | dict(format=1))
+    old = load_detector(tmp_path)
+    equal(old._scaled(old._checked(x.astype(np.float64))).numpy(), (x - tensors['mean'].float().numpy())/tensors['scale'].float().numpy())
+    assert old.reconstruct(x).dtype == np.float32
+    np.testing.assert_allclose(old.anomaly_score(x), fitted(name, 'table').anomaly_score(x), rtol=1e-2, atol=1e-5)
+    old.save(tmp_path/'again')
+    assert read_tensors(tmp_path/'again'/FILE)[1]['format'] == 1
+    equal(load_detector(tmp_path/'again').anomaly_score(x), old.anomaly_score(x))
+
+def test_reconstructions_are_in_the_columns_own_units():
+    x, t = rows_and_times(200, 0)
+    x = np.column_stack([x, 1.7e9 + 1000*x[:, 0]])      # the last column follows from the first
+    assert abs(make_detector('pca', n_components=.999).fit(x).reconstruct(x)[:, 4] - x[:, 4]).max() < 60
+
+
+# ---- threads
+
+def drawing(name, **params):
+    "A detector with all that draws random numbers switched on"
+    more = {k: v for k, v in dict(noise=.1, dropout=.2, width=8, units=8).items() if k in _class_of(name)._get_param_names()}
+    return quick(name, batch_size=16, **more, **params)
+
+@pytest.mark.parametrize('kind', ['table', 'colour image'])
+@neural
+def test_the_same_seed_gives_the_same_in_any_thread(name, kind):
+    x = samples(kind)
+    fit = lambda seed: drawing(name, seed=seed).fit(x)
+    alone, state = {seed: fit(seed) for seed in (0, 1)}, torch.get_rng_state()
+    seeds = [0, 1, 0, 1]
+    for seed, detector in zip(seeds, Parallel(4, backend='threading')(delayed(fit)(seed) for seed in seeds)):
+        wanted = alone[seed]._state()
+        assert all(torch.equal(v, wanted[k]) for k, v in detector._state().items())
+        equal(detector.train_scores_, alone[seed].train_scores_)
+    assert torch.equal(torch.get_rng_state(), state)
+
+@each
+def test_the_global_random_state_is_neither_used_nor_changed(name, tmp_path):
+    x, states = samples('table'), []
+    for seed in (3, 4):
+        torch.manual_seed(seed); np.random.seed(seed)
+        before = torch.get_rng_state(), np.random.get_state()[1].copy()
+        detector = (drawing if name in NEURAL else quick)(name).fit(x)
+        detector.save(tmp_path)
+        load_detector(tmp_path).reconstruct(x); run_key(detector, 'a', (6,)); detector.anomaly_score(x)
+        assert torch.equal(torch.get_rng_state(), before[0]); equal(np.random.get_state()[1], before[1])
+        states.append(detector._state())
+    assert all(torch.equal(states[0][k], states[1][k]) for k in states[0])
+
+FOLDS = np.concatenate([np.random.default_rng(0).normal(size=(90, 2)) @ [[1, .5, -1, .2], [.3, 1, .4, -1]], np.random.default_rng(1).normal(size=(30, 4))])
+ORDER = np.random.default_rng(2).permutation(120)
+
+def folds(name, n_jobs=1):
+    "AUROC of three folds; 1 is normal, since decision_function is higher for normal samples"
+    detector = quick(name, batch_size=16) if name in NEURAL else quick(name)
+    return cross_val_score(detector, FOLDS[ORDER], (ORDER < 90).astype(int), scoring='roc_auc', cv=3, n_jobs=n_jobs, error_score='raise')
+
+@pytest.fixture(scope='module')
+def by_loky():
+    "All in one pool of processes: each of them has to import torch"
+    with parallel_config('loky'): return {name: folds(name, 4) for name in NAMES}
+
+@each
+def test_cross_validation_is_the_same_in_threads_processes_and_in_sequence(name, by_loky):
+    wanted = folds(name)
+    with parallel_config('threading'): equal(folds(name, 4), wanted)
+    equal(by_loky[name], wanted)
+    assert len(wanted) == 3 and len(set(wanted)) > 1

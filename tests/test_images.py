@@ -1,5 +1,6 @@
 "Images are read or refused, Fashion-MNIST is the published one, the protocols hold, the stand-ins behave."
 import gzip, hashlib, io, urllib.error, warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -225,6 +226,27 @@ def test_unreadable(layout, lazy):
     assert len(said) == 1 and sorted(train.unreadable) == [f'train/0.normal/{name}' for name in bad] and not test.unreadable
     assert len(train) == 6 and '4 unreadable' in repr(train) and not any(str(layout) in reason for reason in train.unreadable.values())
     with pytest.raises(ImageError, match='1 of 1 images cannot be read'): load_images([layout/'train/0.normal/cut.png'], skip_unreadable=True)
+
+@pytest.mark.parametrize('lazy', [False, True])
+def test_a_path_that_is_given_twice_is_read_twice(tmp_path, lazy):
+    for name in 'ab': write(tmp_path/f'{name}.png', seed=ord(name))
+    paths = [tmp_path/f'{name}.png' for name in 'aba']
+    got = load_images(paths, size=None, lazy=lazy)
+    x = np.asarray(got.x)
+    assert len(got) == 3 and got.file.tolist() == ['a.png', 'b.png', 'a.png']
+    np.testing.assert_array_equal(x[2], x[0]); assert (x[1] != x[0]).any()
+    x[0] = 0                                                                    # neither those within a set
+    assert x[2].any()
+    np.testing.assert_array_equal(np.asarray(load_images(paths, size=None, lazy=lazy).x)[0], x[2])     # nor two sets share anything
+    (tmp_path/'c.png').write_bytes(b'no picture')
+    with pytest.warns(UserWarning, match='2 of 5'): got = load_images([*paths, *[tmp_path/'c.png']*2], skip_unreadable=True, lazy=lazy)
+    assert len(got) == 3 and list(got.unreadable) == ['c.png']
+
+def test_threads_leave_the_warning_filters_as_they_were(layout):
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(8) as pool: sets = list(pool.map(lambda i: load_images(layout/'train'), range(32)))
+    assert warnings.filters == before
+    for images in sets: np.testing.assert_array_equal(images.x, sets[0].x)
 
 def test_bombs(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 1000)

@@ -1,4 +1,6 @@
 "Settings: one file, overridden by the environment, resolved against the file; names and files that are wrong are said to be."
+import subprocess, sys, threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -99,3 +101,26 @@ def test_a_disk_that_fails_loses_nothing(tmp_path, monkeypatch, broken):
     with pytest.raises(OSError, match='no space left'):
         with whole_file(file) as tmp: tmp.write_text('two')
     assert file.read_text() == 'one' and list(tmp_path.iterdir()) == [file]
+
+def test_threads_write_the_same_file_without_meeting(tmp_path):
+    "Each has a temporary file of its own; what is found is one of the texts, whole"
+    file, texts, names = tmp_path/'a.csv', [str(i)*5000 for i in range(8)], []
+    together = threading.Barrier(8)
+    def write(text):
+        for _ in range(5):
+            with whole_file(file) as tmp:
+                names.append(tmp.name)
+                together.wait()
+                tmp.write_text(text)
+            assert file.read_text() in texts
+    with ThreadPoolExecutor(8) as pool: list(pool.map(write, texts))
+    assert len(set(names)) == 40 and list(tmp_path.iterdir()) == [file]
+
+def test_a_kill_leaves_one_temporary_file_that_the_next_write_passes_by(tmp_path):
+    file = tmp_path/'a.csv'
+    script = 'import os, sys\nfrom ganad.settings import whole_file\nwith whole_file(sys.argv[1]) as tmp: tmp.write_text("half"); os._exit(1)'
+    assert subprocess.run([sys.executable, '-c', script, str(file)]).returncode == 1
+    left, = tmp_path.iterdir()
+    assert left.name.startswith('.a.csv.') and left.suffix == '.tmp'
+    with whole_file(file) as tmp: tmp.write_text('whole')
+    assert file.read_text() == 'whole' and set(tmp_path.iterdir()) == {file, left}

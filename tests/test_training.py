@@ -1,5 +1,6 @@
 "Training: players keep to their own weights, a killed run ends as one that was not, Ctrl-C keeps the networks, several processes are as one."
 import json, math, os, signal, subprocess, sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -7,8 +8,9 @@ import torch
 from torch import nn
 
 from ganad import settings as settings_module
-from ganad.networks import make_critic, make_decoder
-from ganad.training import Player, WeightAverage, bce, digest, epoch_order, pick_device, read_tensors, take_turn, train, write_tensors
+from ganad.networks import init_dcgan, make_critic, make_decoder
+from ganad.training import (Dropout, Player, RandomStream, WeightAverage, bce, digest, epoch_order, pick_device, rand, randn, randn_like, read_tensors, take_turn, train,
+                            write_tensors)
 
 CPU = dict(device='cpu', precision='float32', progress=False)
 table = lambda n=64, seed=0: torch.randn(n, 5, generator=torch.Generator().manual_seed(seed))
@@ -521,7 +523,7 @@ def two_processes(tmp_path_factory):
 HALF = '''
 import json, torch
 from ganad.detector import make_detector
-from ganad.networks import make_critic, make_decoder
+from ganad.networks import init_dcgan, make_critic, make_decoder
 from ganad.training import Player, bce, train
 torch.set_num_threads(1)
 x, seen = torch.randn(32, 1, 32).tanh(), []
@@ -542,3 +544,136 @@ def test_bfloat16_on_the_cpu():
     told = json.loads(python(HALF).splitlines()[-1])
     assert np.isfinite(told['losses']).all() and np.isfinite(told['scores']).all() and told['moved'] and told['kinds'] == ['torch.float32']
     assert told['seen'] == ['torch.bfloat16', 'torch.float32', 'torch.bfloat16']
+
+
+# ---- random numbers of one's own
+
+X = torch.linspace(.1, .9, 40).reshape(2, 4, 5)
+F = nn.functional
+DRAWN = {
+    'randn': lambda: torch.randn(20, 3), 'rand': lambda: torch.rand(7, device='cpu'), 'randint': lambda: torch.randint(9, (20,)), 'randperm': lambda: torch.randperm(30),
+    'normal': lambda: torch.normal(X, 2.), 'normal of a size': lambda: torch.normal(0., 1., (9,)), 'bernoulli': lambda: torch.bernoulli(X), 'poisson': lambda: torch.poisson(9*X),
+    'multinomial': lambda: torch.multinomial(X[0], 2), 'randn_like': lambda: torch.randn_like(X), 'rand_like': lambda: torch.rand_like(X.double()),
+    'float64': lambda: torch.randn_like(X, dtype=torch.float64),
+    **{f'{name}_': lambda name=name, args=args: getattr(torch.empty(30), f'{name}_')(*args)
+       for name, args in dict(normal=(1., 2.), uniform=(0., 3.), exponential=(2.,), bernoulli=(.3,), random=(9,), geometric=(.2,), cauchy=(), log_normal=()).items()},
+    'dropout': lambda: F.dropout(X, .3), 'dropout in place': lambda: F.dropout(X.clone(), .3, inplace=True), 'dropout of all': lambda: torch.cat([F.dropout(X, 1.), torch.rand_like(X)]),
+    'Dropout': lambda: nn.Dropout(.3)(X), 'our Dropout': lambda: Dropout(.3)(X), 'Dropout1d': lambda: nn.Dropout1d(.5)(X), 'Dropout2d': lambda: nn.Dropout2d(.5)(X[None].repeat(2, 1, 1, 1)),
+    'AlphaDropout': lambda: nn.AlphaDropout(.3)(X), 'RReLU': lambda: nn.RReLU()(-X), 'gumbel': lambda: F.gumbel_softmax(X), 'LSTM with dropout': lambda: nn.LSTM(5, 3, 2, dropout=.5)(X)[0],
+    'attention': lambda: nn.MultiheadAttention(5, 1, dropout=.3)(X, X, X)[0], 'a transformer': lambda: nn.TransformerEncoderLayer(5, 1, 8)(X),
+    'distributions': lambda: torch.distributions.Normal(X, 1.).sample(), 'gamma': lambda: torch.distributions.Gamma(X, 1.).sample(),
+    'our randn': lambda: randn(5, 2), 'our rand': lambda: rand(5, device=torch.device('cpu')), 'our randn_like': lambda: randn_like(X)}
+weights = lambda net: torch.cat([t.detach().flatten().float() for t in net.state_dict().values()])
+LAYERS = {
+    'Linear': lambda: nn.Linear(7, 3), 'Conv2d': lambda: nn.Conv2d(2, 3, (1, 4)), 'ConvTranspose2d': lambda: nn.ConvTranspose2d(2, 3, 4), 'LSTM': lambda: nn.LSTM(4, 3, 2),
+    'Embedding': lambda: nn.Embedding(5, 3), 'BatchNorm1d': lambda: nn.Sequential(nn.BatchNorm1d(3), nn.Linear(3, 2)), 'attention': lambda: nn.MultiheadAttention(4, 2),
+    'spectral norm': lambda: nn.utils.parametrizations.spectral_norm(nn.Linear(7, 3)), 'spectral norm of a convolution': lambda: nn.utils.parametrizations.spectral_norm(nn.Conv2d(2, 3, 4)),
+    'init_dcgan': lambda: nn.Sequential(nn.Conv2d(1, 3, 4), nn.BatchNorm2d(3), nn.Linear(3, 2)).apply(init_dcgan),
+    **{init: lambda init=init: nn.ParameterList([getattr(nn.init, init)(torch.empty(6, 4))])
+       for init in ('orthogonal_', 'trunc_normal_', 'xavier_normal_', 'xavier_uniform_', 'kaiming_normal_', 'kaiming_uniform_', 'normal_', 'uniform_')}}
+
+def as_seeded(fn, seed=5):
+    "What torch gives after `manual_seed`"
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return fn()
+
+@pytest.mark.parametrize('what', [*DRAWN, *LAYERS], ids=lambda what: what.replace(' ', '-'))
+def test_a_stream_gives_the_numbers_of_its_seed_and_leaves_the_global_ones(what):
+    fn = DRAWN[what] if what in DRAWN else lambda: weights(LAYERS[what]())
+    twice = lambda: (fn(), fn())
+    wanted = as_seeded(twice)
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        before = torch.get_rng_state()
+        with RandomStream(5): found = twice()
+        assert torch.equal(torch.get_rng_state(), before)
+        assert all(map(torch.equal, found, wanted)) and not torch.equal(*found)
+
+def test_what_is_handed_a_generator_draws_from_it():
+    generator = lambda: torch.Generator().manual_seed(8)
+    with RandomStream(5) as stream: found = torch.randn(3, generator=generator()), torch.empty(3).normal_(generator=generator())
+    assert torch.equal(found[0], torch.randn(3, generator=generator())) and torch.equal(*found) and not stream.called
+
+@pytest.mark.parametrize('fn', [lambda lstm: F.dropout(X, .3, False), lambda lstm: F.dropout(X, 0.), lambda lstm: nn.Dropout(.3).eval()(X), lambda lstm: lstm(X),
+                                lambda lstm: torch.zeros(3), lambda lstm: torch.randn(3, device='meta'), lambda lstm: nn.Linear(3, 2, device='meta')])
+def test_what_draws_nothing_is_not_noticed(fn):
+    lstm = nn.LSTM(5, 3, 2, dropout=.5).eval()
+    with RandomStream(0) as stream: fn(lstm)
+    assert not stream.called
+
+def test_our_functions_need_no_watching():
+    with RandomStream(5).by_name() as stream: found = randn(3), randn_like(X), rand(2), Dropout(.3)(X)
+    assert all(map(torch.equal, found, as_seeded(lambda: (torch.randn(3), torch.randn_like(X), torch.rand(2), F.dropout(X, .3))))) and not stream.called
+    torch.manual_seed(5)                                            # and outside of a stream they are torch's
+    assert all(map(torch.equal, found, (randn(3), randn_like(X), rand(2), Dropout(.3)(X))))
+
+def test_streams_lie_within_each_other():
+    with RandomStream(1):
+        a = torch.randn(2)
+        with RandomStream(2).by_name(): inner = randn(2)
+        with pytest.raises(ZeroDivisionError):
+            with RandomStream(3): 1/0
+        b = randn(2)
+    assert all(map(torch.equal, (a, b), as_seeded(lambda: (torch.randn(2), torch.randn(2)), 1))) and torch.equal(inner, as_seeded(lambda: torch.randn(2), 2))
+
+def test_a_stream_goes_on_where_it_was():
+    with RandomStream(1) as stream: torch.randn(3)
+    again = RandomStream(2)
+    again.put_back(stream.state())
+    with stream: wanted = torch.randn(30)
+    with again: assert torch.equal(torch.randn(30), wanted)
+
+class Noisy(nn.Module):
+    "Draws in each of the ways that a learner may choose"
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(5, 8), nn.Dropout(.3), nn.LayerNorm(8), nn.Linear(8, 5))
+    def forward(self, x): return self.net(x + .1*torch.randn_like(x)) + torch.empty_like(x).uniform_(-.1, .1)
+
+def noisy(every=1):
+    with RandomStream(1): first, second = Noisy(), Noisy()
+    return [Player('first', [first], lambda x: (x - first(x)).square().mean(), every=every), Player('second', [second], lambda x: (x - second(x)).square().mean())]
+
+@pytest.mark.parametrize('every', [1, 3])
+def test_losses_that_call_torch_train_the_same_in_any_thread(every):
+    def run(seed):
+        players = noisy(every)
+        history = train(players, table(), epochs=12, batch_size=16, seed=seed, **CPU)
+        return rows(history), state(*players)
+    alone, before = {seed: run(seed) for seed in (0, 1)}, torch.get_rng_state()
+    assert not same(alone[0][1], alone[1][1])
+    with ThreadPoolExecutor(4) as pool: found = list(pool.map(run, [0, 1, 0, 1]))
+    assert torch.equal(torch.get_rng_state(), before)
+    for seed, (history, last) in zip([0, 1, 0, 1], found): assert history == alone[seed][0] and same(last, alone[seed][1])
+
+def test_what_draws_by_our_functions_is_watched_once_in_a_hundred_steps(monkeypatch):
+    "And what draws by torch's, always; both end with the same weights"
+    entered = []
+    monkeypatch.setattr(RandomStream, '__enter__', lambda self, enter=RandomStream.__enter__: (entered.append(1), enter(self))[1])
+    def run(like):
+        net = nn.Linear(5, 5)
+        with torch.no_grad(): net.weight.fill_(.1), net.bias.zero_()
+        entered.clear()
+        train([Player('one', [net], lambda x: (x - net(x + like(x))).square().mean())], table(), epochs=75, batch_size=16, **CPU)
+        return weights(net), len(entered)
+    (ours, few), (theirs, all_of_them) = run(randn_like), run(torch.randn_like)
+    assert torch.equal(ours, theirs) and few == 3 and all_of_them == 300
+
+def test_a_checkpoint_holds_the_stream(tmp_path):
+    "Killed at each step and continued, in another process's state of random numbers"
+    whole = noisy()
+    train(whole, table(), epochs=3, batch_size=16, seed=4, **CPU)
+    class Killed(Exception): pass
+    for kill in range(1, 12):
+        players = noisy()
+        loss, turns = players[1].loss, iter(range(kill))
+        def cut(x):
+            if next(turns, None) is None: raise Killed
+            return loss(x)
+        players[1].loss = cut
+        torch.manual_seed(kill)
+        try: train(players, table(), epochs=3, batch_size=16, seed=4, checkpoint=tmp_path/'run', every=0, **CPU); break
+        except Killed: pass
+    assert kill > 3 and same(state(*players), state(*whole))
+

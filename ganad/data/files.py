@@ -108,7 +108,7 @@ def costly_offset(
     costs = np.spacing(np.abs(middle).astype(np.float32)) > 1e-4*(high - low)
     return np.where(costs & (high > low), middle, 0.)
 
-# %% ../../nbs/data/22_files.ipynb #c119b448
+# %% ../../nbs/data/22_files.ipynb #37971b58
 def in_single(
     exact,  # `exact(start, stop)` gives `(stop - start, leads)` float64
     length, # Samples
@@ -117,7 +117,8 @@ def in_single(
     offset = []
     def read(start, stop):
         if not offset: offset.append(costly_offset(exact(0, min(length, 10_000))))
-        return single(exact(start, stop), offset[0])
+        start, stop = max(0, start), min(stop, length)
+        return single(exact(start, stop) if stop > start else exact(0, 1)[:0], offset[0])
     return read
 
 # %% ../../nbs/data/22_files.ipynb #fad8f0e4
@@ -302,7 +303,7 @@ def _check_files(header, name, folder):
                               f"says {header.sig_len:,}. Get the record anew")
     if not header.sig_len and lengths: header.sig_len = min(lengths)
 
-# %% ../../nbs/data/22_files.ipynb #9da7b7ec
+# %% ../../nbs/data/22_files.ipynb #c295b61c
 @dataclass
 class WfdbHeader:
     "What the header of a record says, or the headers of all its segments"
@@ -316,6 +317,7 @@ class WfdbHeader:
 
 def _one(path):
     "The header of a record that is no list of segments, its files checked"
+    if _header_file(path) is None: raise RecordError(f"the segment {path.name} has no header: {path.name}.hea is not there; get the record anew")
     header, segments, gainless = _read_header(path)
     if segments: raise ValueError(f'{path.name} is a list of segments where signals were expected')
     _check_files(header, path.name, path.parent)
@@ -435,7 +437,7 @@ class _Checksum:
                                   f"checksum in {self.name}.hea; the file was changed or damaged, so "
                                   "get the record anew")
 
-# %% ../../nbs/data/22_files.ipynb #64d7e3b0
+# %% ../../nbs/data/22_files.ipynb #bc3276fc
 def _factors(header, columns):
     "To millivolts, and the unit, of each chosen lead; segments may differ in it"
     found = {}
@@ -499,9 +501,14 @@ def wfdb_source(
     rate = float(header.fs)*k
     def beats(annotator):
         sample, symbol = wfdb_annotations(path, annotator, header.fs, rate)
-        return np.unique(sample[np.isin(symbol, BEAT_SYMBOLS)])
-    return Source(path.name, rate, header.length*k, [header.leads[c] for c in columns],
-                  in_single(exact, header.length*k), units, beats, check, list(header.notes))
+        found = np.unique(sample[np.isin(symbol, BEAT_SYMBOLS)])
+        inside = found[found < header.length*k]
+        if not len(inside): raise RecordError(f"{path.name}.{annotator} holds no beat of the record; name another annotator")
+        if len(inside) < len(found): source.notes.append(f"{len(found) - len(inside):,} beats of {path.name}.{annotator} lie behind the record's end and were left out: is it the right file?")
+        return inside
+    source = Source(path.name, rate, header.length*k, [header.leads[c] for c in columns],
+                    in_single(exact, header.length*k), units, beats, check, list(header.notes))
+    return source
 
 # %% ../../nbs/data/22_files.ipynb #dea9d957
 def _no_record(path):
@@ -518,7 +525,7 @@ def _no_record(path):
     return RecordError(f"{there}, nor any other WFDB header; a record is a WFDB name without an "
                        f"ending, or a file that ends in {', '.join(ENDINGS)}")
 
-# %% ../../nbs/data/22_files.ipynb #1570daed
+# %% ../../nbs/data/22_files.ipynb #5e225a9e
 BEAT_SYMBOLS = list('NLRBAaJSVrFejnE/fQ?')
 
 def wfdb_annotations(
@@ -533,20 +540,28 @@ def wfdb_annotations(
     if not file.is_file():
         raise RecordError(f"no annotation file {file.name} beside {path.name}.hea; leave the beats "
                           f"to be detected, or name another annotator")
+    raw = file.read_bytes()
+    if len(raw) and len(raw) % 16 == 0 and not any(raw[::16]) and raw[1:2].isalpha() and len(raw) > 16:
+        raise RecordError(f"the annotations {file.name} are in the AHA format, which is not read; convert them to WFDB's")
     try: notes = wfdb.rdann(str(path), ending)
     except Exception as e:
         raise RecordError(f"the annotations {file.name} cannot be read ({e}). Get the file anew, "
                           f"or leave the beats to be detected") from e
-    resolution = _resolution(file) or frame_rate
+    resolution = _resolution(raw) or frame_rate
     sample = np.rint(notes.sample*(fs/resolution)).astype(np.int64)
     return sample, np.array(notes.symbol, dtype='<U2')
 
-def _resolution(file):
+def _resolution(raw):
     "Steps a second of an annotation file that states its own, else None"
-    found = re.search(rb'## time resolution: (\d+\.?\d*)', file.read_bytes()[:1000])
+    found = re.search(rb'## time resolution: (\d+\.?\d*)', raw[:1000])
     return float(found[1]) if found else None
 
-# %% ../../nbs/data/22_files.ipynb #07a398e5
+# %% ../../nbs/data/22_files.ipynb #e6e9b90f
+# What devices record beside an ECG; never chosen where something else is left
+_NO_ECG = re.compile(r'ppg|pleth|spo2|\bred\b|\bir\b|resp|rsp|breath|acc(el)?(?![a-z])|gyro|temp|quality|rate|'
+                     r'r[_ -]?peaks?|\bhr\b|bpm|eda|gsr|emg|eog|eeg|abp|\bart\b|\bbp\b|mmhg|pulse|batter|'
+                     r'marker|trigger|event|label|\bco2\b', re.I)
+
 def choose_lead(
     leads,       # The record's
     wanted=None, # The one asked for
@@ -571,7 +586,8 @@ def choose_lead(
             if same in plain: return plain.index(same), ''
     ecg = [bool(re.fullmatch('I|II|III|A?V[RLF]|V|V?[1-9]|ML?CL?[1-6]|ML(I|II|III)|', p))
            or bool(re.search('ECG|EKG', l.upper())) for p, l in zip(plain, leads)]
-    column = ecg.index(True) if any(ecg) else 0
+    other = [bool(_NO_ECG.search(l)) for l in leads]
+    column = min(range(len(leads)), key=lambda i: (other[i], not ecg[i], i))
     if not prefer or leads[column] in ('signal', 'lead 1'): return column, ''
     return column, (f"no lead {' or '.join(prefer)} in this record, on which the detector was trained; "
                     f"{leads[column]} was scored")
@@ -703,11 +719,11 @@ def edf_source(
     return Source(path.stem, k/duration, count*k, [names[i] for i in same],
                   in_single(exact, count*k), unit, notes=notes)
 
-# %% ../../nbs/data/22_files.ipynb #fe93a664
+# %% ../../nbs/data/22_files.ipynb #f617488e
 _NUMBER = {mark: re.compile(rf'[-+]?(\d+{sign}?\d*|{sign}\d+)([eE][-+]?\d+)?')
            for mark, sign in (('.', r'\.'), (',', ','))}
 _MISSING = {'', '-', '.', 'nan', 'na', 'n/a', 'n.a.', 'null', 'none', 'inf', '-inf', '+inf',
-            'infinity', '-infinity', '--', '?', '#n/a', '#num!', '#value!', '-nan', '-nan(ind)',
+            'infinity', '-infinity', '--', '?', '#n/a', '#num!', '#value!', '-nan', '-nan(ind)', '!', '1.#inf', '-1.#inf', '1.#qnan', '-1.#ind', '1.#ind',
             'missing'}
 
 def fields(
@@ -716,10 +732,11 @@ def fields(
 ) -> list: # Without quotes
     "The words of a line"
     if sep == r'\s+': words = line.split()
+    elif '"' not in line: words = line.split(sep)
     else: words = next(csv.reader([line], delimiter=sep, skipinitialspace=True), [])
     return [w.strip().strip('\'"').strip() for w in words]
 
-_MOMENT = re.compile(r"\[?\d{1,4}[:./-]\d{1,2}[:./-]\d.*|\d+:\d+([.,:]\d+)?\]?")
+_MOMENT = re.compile(r"(?:\d+ days )?\[?\d{1,4}[:./-]\d{1,2}[:./-]\d.*|\d+:\d+([.,:]\d+)?\]?")
 
 def _is_number(word, decimal): return bool(_NUMBER[decimal].fullmatch(word))
 def _is_value(word, decimal):
@@ -747,7 +764,7 @@ def comma_is_decimal(
     if any(len(b) > 1 and b[0] == '0' or re.fullmatch(r'-0+', a) for a, b in rows): return True
     return all(len(b) == 1 for _, b in rows) and len({b for _, b in rows}) > 7
 
-# %% ../../nbs/data/22_files.ipynb #e00e1030
+# %% ../../nbs/data/22_files.ipynb #9b596f04
 @dataclass
 class Dialect:
     "How the numbers of a text are written"
@@ -778,24 +795,27 @@ def find_dialect(
     if sep == ',' and decimal == '.' and width == 2 and pairs and comma_is_decimal(pairs):
         sep, decimal, width = r'\s+', ',', 1
     rows = [r for r in (fields(l, sep) for l in body) if len(r) == width]
-    valued = [i for i in range(width) if np.mean([_is_value(r[i], decimal) for r in rows]) > .95]
+    def filled(i): return [r[i] for r in rows if r[i].lower() not in _MISSING]
+    valued = [i for i in range(width) if len(filled(i)) > .5*len(rows)
+              and np.mean([_is_value(w, decimal) for w in filled(i)]) > .95]
     begins = (i for i in range(len(lines)) if _begins(lines[i:], sep, decimal, width, valued))
     first = next(begins, None)
     if first is None or lined < .5:
         raise RecordError(f"{name}: no numbers in its first {len(lines):,} lines; expected one row "
                           f"a sample, one column a lead")
-    for column in zip(*rows): _no_thousands(column, decimal, name)
+    for column in zip(*rows): _no_thousands(column, decimal, name, quoted=(sep, decimal) == (',', ','))
     blank = width == 1 and sum(not l.strip() for l in lines[first:]) < .3*len(lines[first:])
     return Dialect(sep, decimal, width, first, blank)
 
-def _no_thousands(words, decimal, name):
+def _no_thousands(words, decimal, name, quoted):
     "Refuses numbers with a mark for thousands: 1.234 beside 999"
     marked = [w for w in words if '.' in w or ',' in w]
     plain = [w for w in words if re.fullmatch(r'-?\d+', w)]
     mark = rf'-?[1-9]\d{{0,2}}\{decimal}\d{{3}}'
-    if not marked or not plain: return
+    if not marked or not plain and not (quoted and len(marked) > 20): return
     if all(re.fullmatch(mark, w) for w in marked) and all(len(w.lstrip('-')) < 4 for w in plain):
-        raise RecordError(f"{name}: {marked[0]!r} beside {plain[0]!r} looks like a whole number "
+        beside = f" beside {plain[0]!r}" if plain else ''
+        raise RecordError(f"{name}: {marked[0]!r}{beside} looks like a whole number "
                           f"with a mark for thousands; write the numbers without it")
 
 def _begins(lines, sep, decimal, width, valued):
@@ -805,7 +825,7 @@ def _begins(lines, sep, decimal, width, valued):
     good = [_conforms(fields(l, sep), decimal, width, valued) for l in following]
     return all(good[:2]) and sum(good) > .6*len(good)
 
-# %% ../../nbs/data/22_files.ipynb #c026ae11
+# %% ../../nbs/data/22_files.ipynb #86b53c5c
 def numbers_on_top(
     rows, # The first lines of numbers, as words
     decimal,
@@ -824,19 +844,26 @@ def numbers_on_top(
     odd = np.flatnonzero((far | timeless).any(1))
     return int(odd[-1]) + 1 if len(odd) else 0
 
+def _numbers_as_names(row):
+    "Is a line 0, 1, 2, ... as pandas names columns without a name?"
+    row = row[1:] if row and not row[0] else row
+    return len(row) > 1 and row == [str(i) for i in range(len(row))]
+
 def _rate_on_top(words):
     "The rate below a time of start, both alone in their lines (as Empatica writes them), or None"
     if len(words) < 2 or len(words[0]) != 1: return None
     start, rate = (float(w[0]) if _is_number(w[0], '.') else 0 for w in words[:2])
     return rate if 1e9 < start < 4e9 and 10 < rate < 20_000 else None
 
-# %% ../../nbs/data/22_files.ipynb #bcb577cb
+# %% ../../nbs/data/22_files.ipynb #8fc6b6c8
 _SAMPLE = r'(?:sampl|abtast|[ée]chantillon|muestre|campion|amostra)\w*'
 _RATES_IN_WORDS = [re.compile(p, re.I) for p in (
-    _SAMPLE + r'[^0-9\n]*?(?:rate|freq\w*)[^0-9\n]*?(\d+(?:[.,]\d+)?)\s*(k?)',
-    r'(?:mess|abtast)(?:rate|frequenz)[^0-9\n]*(\d+(?:[.,]\d+)?)\s*(k?)',
+    _SAMPLE + r'[^0-9\n]*?(?:rate|freq\w*)[^0-9\n]*?(\d+(?:[., ]\d+)?)\s*(k?)',
+    r'(?:mess|abtast)(?:rate|frequenz)[^0-9\n]*(\d+(?:[., ]\d+)?)\s*(k?)',
     r'\b(?:fs|sps|sfreq)\b[^0-9\n]{0,4}(\d+(?:[.,]\d+)?)\s*(k?)',
-    r'^[^0-9\n]*[,;:=\t]\s*(\d+(?:[.,]\d+)?)\s*(k?)(?:hz|hertz|hercios|ヘルツ)\s*"?$')]
+    _SAMPLE + r'[^0-9\n]*?(\d+(?:[., ]\d+)?)\s*(k?)(?:hz|hertz|hercios|ヘルツ)')]
+_HERTZ = re.compile(r'^[^0-9\n]*[,;:=\t]\s*"?(\d+(?:[., ]\d+)?)\s*(k?)(?:hz|hertz|hercios|ヘルツ)\s*"?$', re.I)
+_NO_RATE = re.compile(r'filt|notch|pass|cut|band|mains|netz|line|heart|puls', re.I)
 _STEPS_IN_WORDS = [re.compile(p, re.I) for p in (
     rf'(?:{_SAMPLE}[ _-]*)?(?:interval\w*|period\w*)[^0-9\n]*(\d+(?:[.,]\d+)?)\s*(ms|us|\xb5s|\u03bcs|s)\b',
     r'(\d+(?:[.,]\d+)?)\s*(msec|sec)[a-z]*/sample')]
@@ -850,15 +877,17 @@ def stated_rate(
 ) -> float|None: # Hz
     "The sampling rate that a text states; None where it states none, or several"
     def number(m):
-        thousand = re.fullmatch(r'[1-9]\d?,\d{3}', m[1]) # 1,000 is a thousand
-        return float(m[1].replace(',', '' if thousand else '.'))
-    found = set()
+        plain = float(m[1].replace(',', '.').replace(' ', ''))
+        thousands = re.fullmatch(r'[1-9]\d?[., ]\d{3}', m[1]) and plain < 25 # 1,000 Hz is a thousand
+        return float(re.sub('[., ]', '', m[1])) if thousands else plain
+    found, unnamed = set(), set()
     for line in lines:
         m = next((m for p in _RATES_IN_WORDS if (m := p.search(line))), None)
         if m: found.add(number(m)*(1000 if m[2] else 1))
+        elif (m := _HERTZ.search(line)) and not _NO_RATE.search(line): unnamed.add(number(m)*(1000 if m[2] else 1))
         m = next((m for p in _STEPS_IN_WORDS if (m := p.search(line))), None)
         if m and number(m): found.add(round(1/(number(m)*SECONDS[m[2].lower()]), 9))
-    found = {f for f in found if 1e-3 < f < 1e6}
+    found = {f for f in found or unnamed if 1e-3 < f < 1e6}
     return found.pop() if len(found) == 1 else None
 
 # %% ../../nbs/data/22_files.ipynb #4bca35e5
@@ -885,7 +914,7 @@ def stated_unit(
         found |= {m.lower() for m in re.findall(r'\b(?:micro|milli)volts?\b', line, re.I)}
     return found.pop() if len({millivolts(u) for u in found}) == 1 else None
 
-# %% ../../nbs/data/22_files.ipynb #4784ff0a
+# %% ../../nbs/data/22_files.ipynb #6f2cc23b
 _FORM = re.compile(r'(?:(?:sur|first|last|fore|vor|nach|full|pa[ct]ient\w*)?[ _-]*(?:name|nom|nombre|'
                    r'nome|naam|birth\w*|geburt\w*|dob|age|alter|sex|gender|geschlecht|patient\w*|'
                    r'subject\w*|mrn|date|datum|recorded\w*|device|ger[äa]t)'
@@ -941,7 +970,7 @@ def column_names(
     last = above[-1].strip() if above else ''
     words = _row(last, d) or ['']
     told = not last or last[0] in '#%{' or re.search('[:=]', last) or _FORM.match(words[0]) or stated_rate([last])
-    if not told and d.sep != r'\s+' and len(words) < d.width - ends:
+    if not told and d.sep != r'\s+' and not d.width - ends <= len(words) <= d.width:
         raise RecordError(f"{name}: its lines have {d.width} columns, and its header names "
                           f"{len(words)}; give each column a name")
     return None
@@ -983,7 +1012,7 @@ def listed_names(
             return ['time']*(width - len(names)) + names
     return None
 
-# %% ../../nbs/data/22_files.ipynb #c70385f0
+# %% ../../nbs/data/22_files.ipynb #45deaff2
 _TIMES = {'', 't', 'time', 'elapsed time', 'sample', 'sample #', 'samp', 'sample index', 'index',
           'date', 'timestamp', 'zeit', 'temps', 'tiempo', 'nseq', 'counter', 'datetime',
           'unix timestamp', *SECONDS}
@@ -1006,6 +1035,11 @@ def as_seconds(
 ) -> np.ndarray|None: # float64
     "Dates or times of day as seconds; None where the words are neither"
     words = column.dropna().astype(str).str.strip('\'"[] ')
+    spans = words.str.extract(r'^(-?\d+(?:[.,]\d+)?)\s+([a-z\xb5\u03bc]+)$')
+    if len(words) and spans[1].nunique() == 1 and spans[1].notna().all() and spans[1].iloc[0] in SECONDS:
+        seconds = pd.to_numeric(spans[0].str.replace(',', '.'))*SECONDS[spans[1].iloc[0]]
+        return seconds.reindex(column.index).to_numpy(float)
+    words = words.str.replace(r'^0 days ', '', regex=True)
     words = words.str.replace(r'^(\d+:\d+:\d+):(\d{3})$', r'\1.\2', regex=True)
     if words.empty or not words.iloc[:50].str.contains(r'\d[:\-/.]\d').all(): return None
     parts = words.str.extract(r'^(?:(?:(\d+):)?(\d+):)(\d+(?:[.,]\d+)?)$')
@@ -1037,30 +1071,38 @@ def rises(
     return bool((steps >= 0).all() and (steps > 0).mean() > .02
                 or (np.abs(steps - usual) < 1e-6*usual).mean() > .9)
 
-# %% ../../nbs/data/22_files.ipynb #9afc27dc
+# %% ../../nbs/data/22_files.ipynb #2d3f8b67
 def clock_rate(
     x,    # `(n,)` times, float64
     unit, # Seconds in their unit, or None
-) -> tuple|None: # (Hz, is each step as long as the others?, seconds in a unit, how uneven)
+) -> tuple|None: # (Hz, is each step as long as the others?, seconds in a unit, how uneven, does it fall?)
     "What a column of times says about the sampling rate"
+    known = np.flatnonzero(np.isfinite(x))
+    if len(known) < 2: return None
+    if len(known) < .5*len(x): x = np.interp(np.arange(known[0], known[-1]), known, x[known]) # a time now and then
     x = x[np.isfinite(x)]
     steps = np.diff(x)
     moves = np.flatnonzero(steps)
-    if len(moves) < 20 or np.median(steps[moves]) < 0: return None
+    if len(moves) < 20: return None
+    if (steps < 0).mean() > .1: # stamps of blocks, in no order within them
+        rate = len(steps)/(x[-1] - x[0]) if x[-1] > x[0] else 0
+        return (rate, False, 1., 9., True) if 25 <= rate <= 5000 else None
+    if np.median(steps[moves]) < 0: return None
     usual = np.median(steps[moves])
     between = steps[moves[0] + 1:moves[-1] + 1]
     between = between[np.abs(between) <= 3*usual]
     if not between.sum() > 0 or unit is None and np.median(steps) == usual == 1: return None
-    exact = (np.abs(steps - usual) < .1*usual).mean() > .98
+    falls = bool((np.diff(x) < 0).any())
+    exact = (np.abs(steps - usual) < .1*usual).mean() > .98 and not falls
     rate = 1/usual if exact else len(between)/between.sum()
     fitting = [u for u in ((unit,) if unit else (1., 1e-3, 1e-6, 1e-9, 86400.))
-               if 25 <= rate/u <= 20_000]
+               if 25 <= rate/u <= (20_000 if unit else 5000)]
     if len(fitting) != 1: return None
     rate = rate/fitting[0]
     whole = round(rate) if abs(rate/round(rate) - 1) < 1e-3 else rate
-    return float(whole), bool(exact), fitting[0], float(np.std(between)/np.mean(between))
+    return float(whole), bool(exact), fitting[0], float(np.std(between)/np.mean(between)), falls
 
-# %% ../../nbs/data/22_files.ipynb #4dd957ec
+# %% ../../nbs/data/22_files.ipynb #421a0c12
 def _as_numbers(column):
     "A pandas series of numbers or words as a series of float64, NaN for a word"
     if pd.api.types.is_datetime64_any_dtype(column): return column.astype('int64')*np.nan
@@ -1090,8 +1132,19 @@ def _times_of(column, name):
     falls = (np.diff(numbers[np.isfinite(numbers)]) < 0).mean() if len(numbers) > 50 else 0
     if named_time(name) and not isinstance(name, int) and rises(-numbers):
         raise RecordError(f"the times in column {name!r} fall; turn the recording round")
-    if rises(numbers) or named_time(name) and not isinstance(name, int) and falls < .1:
+    known = numbers[np.isfinite(numbers)]
+    stamps = len(known) and known.min() > 1e8 and np.ptp(known) < .01*known.min() # seconds since 1970, say
+    if rises(numbers) or named_time(name) and not isinstance(name, int) and (falls < .1 or stamps):
         return (clock_rate(numbers, _time_unit(name)),)
+
+def _no_long_form(frame, leads, clocks, name):
+    "Refuses a table with several signals one below the other, told apart by a column of words"
+    if not any((frame[c] == frame[c].shift()).mean() > .3 for c, found in clocks if found): return
+    for c in frame:
+        words = frame[c].dropna()
+        if c in leads or not 1 < words.nunique() < 20 or pd.api.types.is_numeric_dtype(words): continue
+        if (words != words.shift()).mean() > .3 and as_seconds(words) is None:
+            raise RecordError(f"{name} has rows of several signals, told apart by column {c!r}; give each signal a column of its own")
 
 def sort_columns(
     frame, # The first rows of a table
@@ -1104,6 +1157,7 @@ def sort_columns(
             if isinstance(c, str) and c and not named_time(c): leads.append(c)
         elif (found := _times_of(frame[c], c)) is None: leads.append(c)
         else: clocks.append((c, *found))
+    _no_long_form(frame, leads, clocks, name)
     if not leads:
         firsts = [w for c in frame for w in frame[c].dropna().iloc[:1] if isinstance(w, str)]
         odd = [w for w in firsts if re.search(r'\d', w) and not _MOMENT.fullmatch(w.strip('\'"'))]
@@ -1113,13 +1167,13 @@ def sort_columns(
         raise RecordError(f"{name} holds no signal: {told}")
     named = [('', None) if isinstance(c, int) else split_unit(str(c)) for c in leads]
     out = Columns(leads, [n for n, _ in named], [u for _, u in named])
-    good = [(found[3], i) for i, (_, found) in enumerate(clocks) if found]
+    good = [(found[4], found[3], i) for i, (_, found) in enumerate(clocks) if found]
     if good:
-        out.clock, (out.rate, out.exact, out.unit, uneven) = clocks[min(good)[1]]
+        out.clock, (out.rate, out.exact, out.unit, uneven, _) = clocks[min(good)[2]]
         out.even = uneven < .6
     return out
 
-# %% ../../nbs/data/22_files.ipynb #c454b9a4
+# %% ../../nbs/data/22_files.ipynb #f767ccc1
 def _numbers(column, name, before):
     "A column as float64; refuses a word with its line"
     numbers = _as_numbers(column)
@@ -1144,6 +1198,7 @@ class _Rows:
         self.name, self.columns, self.rate = name, columns, rate
         self.store, self.rows, self.gaps, self.last = tempfile.TemporaryFile(), 0, [], None
         self.short = self.twice = self.timeless = 0
+        self.holes = self.falls = np.zeros(len(columns.leads), int)
         self.low = np.full(len(columns.leads), np.inf)
         self.high = -self.low
     def add(self, data, seconds):
@@ -1151,6 +1206,9 @@ class _Rows:
         self.low = np.fmin(self.low, np.fmin.reduce(data, initial=np.inf))
         self.high = np.fmax(self.high, np.fmax.reduce(data, initial=-np.inf))
         self.short += int(np.isnan(data[:, -1]).sum()) if data.shape[1] > 1 else 0
+        empty = np.isnan(data)
+        self.holes = self.holes + empty.sum(0)
+        self.falls = self.falls + (np.diff(empty.astype(np.int8), axis=0) > 0).sum(0)
         if seconds is not None and self.columns.even: data = self._stretched(data, seconds)
         self.store.write(np.ascontiguousarray(data).tobytes())
         self.rows += len(data)
@@ -1185,7 +1243,7 @@ class _Rows:
         self.gaps += missing[missing > 0].tolist()
         return np.insert(data, np.repeat(np.arange(len(data)), missing), np.nan, axis=0)
 
-# %% ../../nbs/data/22_files.ipynb #f9deb902
+# %% ../../nbs/data/22_files.ipynb #92c7698d
 def _notes(rows, fs):
     "What is odd about the rows"
     out = []
@@ -1201,6 +1259,9 @@ def _notes(rows, fs):
     if rows.twice:
         out.append(f"{rows.twice:,} line{'s'*(rows.twice > 1)} of {rows.name} with the time of the "
                    f"line before {'were' if rows.twice > 1 else 'was'} left out")
+    for i, (n, times) in enumerate(zip(rows.holes, rows.falls)):
+        if times > 50 and n > .02*rows.rows and n < .98*rows.rows:
+            out.append(f"{rows.columns.names[i] or 'a column'} is empty in {n:,} lines, {times:,} times: are there rows of several sensors?")
     if rows.columns.rate and not rows.columns.even:
         out.append(f"its times are uneven: a mean rate of {fs:.6g} Hz was taken")
     return out
@@ -1226,7 +1287,7 @@ def _rows_source(rows, fs, name, notes):
 
 def _rate_of(name, given, columns, head):
     "(Hz, notes) of a table, by its times, its head, or the user"
-    if columns.rate is None: return agreed_rate(name, given, head, 'head of the file')
+    if columns.rate is None or not columns.even and head: return agreed_rate(name, given, head, 'head of the file')
     fs, notes = agreed_rate(name, given, columns.rate, 'column of times')
     if head and abs(head/columns.rate - 1) > .005:
         notes.append(f"its head says a sampling rate of {head:g} Hz, its times {columns.rate:.6g} "
@@ -1250,21 +1311,29 @@ def _collected(path, chunks, given, head=None, unit=None, before=0):
     if rows is None: raise RecordError(f"{path.name} holds no signal: it has no line of numbers")
     return _rows_source(rows, fs, Path(path.name.removesuffix('.gz')).stem, notes)
 
-# %% ../../nbs/data/22_files.ipynb #df22821b
+# %% ../../nbs/data/22_files.ipynb #c1e49f1f
 @contextmanager
 def opened_text(
     path, # A text, perhaps packed with gzip
     errors='replace',
 ): # Yields a text file
     "A text in its own encoding"
-    way = gzip.open if path.suffix.lower() == '.gz' else open
-    with way(path, 'rb') as f:
+    with open(path, 'rb') as f: packed = f.read(2) == b'\x1f\x8b'
+    with (gzip.open if packed else open)(path, 'rb') as f:
         raw = f.read(1 << 16)
         coded = encoding(raw)
         if b'\0' in raw and not coded.startswith('utf-16'):
             raise RecordError(f"{path.name} is no text: it holds bytes of zero")
         f.seek(0)
         with io.TextIOWrapper(f, coded, errors, newline=None) as text: yield text
+
+class _WithoutRemarks:
+    "A text file for `pandas` without the lines that begin with #, and without what LabChart writes behind #*"
+    def __init__(self, text): self.text = text
+    def __iter__(self): return iter(self.text)
+    def read(self, size=-1):
+        part = self.text.read(size) + self.text.readline()
+        return re.sub(r'(?m)^#.*\n?|[\t ]#\*.*', '', part) if '#' in part else part
 
 def _head_of(text, most=3000):
     "The first lines of a text; the last one may be cut where they are long"
@@ -1281,6 +1350,8 @@ def _plan(path, lines):
     while ends < d.width - 1 and not any(r[-1 - ends] for r in rows if len(r) == d.width): ends += 1
     head = lines[:d.first]
     names, listed = column_names(head, d, ends, path.name), listed_names(head, d.width - ends)
+    if len([l for l in head if l.startswith('# name:')]) > 1: raise RecordError(f"{path.name} holds several variables; write the signal alone")
+    if rows and _numbers_as_names(rows[0]): d.first, rows = d.first + 1, rows[1:]
     if (rate := _rate_on_top(rows)): d.first += 2
     else: d.first += numbers_on_top([r for r in rows if len(r) == d.width], d.decimal)
     numbered = r'(ch|channel|a)?[ _]?\d*|\*'
@@ -1288,7 +1359,7 @@ def _plan(path, lines):
     names = unique(names + [None]*(d.width - len(names))) if names else list(range(d.width))
     return d, names, rate or stated_rate(head), stated_unit(head)
 
-# %% ../../nbs/data/22_files.ipynb #540e566c
+# %% ../../nbs/data/22_files.ipynb #7dca4abc
 def text_source(
     path,    # .csv, .tsv or .txt, or one of these with .gz: one row a sample, one column a lead
     fs=None, # Samples a second, where the file does not say
@@ -1301,9 +1372,9 @@ def text_source(
             warnings.simplefilter('ignore', pd.errors.DtypeWarning)
             warnings.simplefilter('error', pd.errors.ParserWarning)
             for _ in range(d.first): text.readline()
-            chunks = pd.read_csv(text, sep=d.sep, decimal=d.decimal, header=None, names=names,
+            chunks = pd.read_csv(_WithoutRemarks(text), sep=d.sep, decimal=d.decimal, header=None, names=names,
                                  index_col=False, chunksize=500_000, na_values=list(_MISSING),
-                                 skipinitialspace=True, skip_blank_lines=not d.blank, comment='#',
+                                 skipinitialspace=True, skip_blank_lines=not d.blank,
                                  quotechar="'" if "'" in lines[d.first] else '"')
             return _collected(path, chunks, given, rate, unit, d.first)
     except (pd.errors.ParserError, pd.errors.ParserWarning) as e:

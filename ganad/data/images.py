@@ -11,7 +11,7 @@ __all__ = ['FASHION_CLASSES', 'FASHION_MD5', 'FASHION_SOURCES', 'LAYOUT', 'read_
            'load_images', 'load_image_folder']
 
 # %% ../../nbs/data/40_images.ipynb #e2aefc7b
-import functools, gzip, hashlib, os, urllib.request, warnings, zlib
+import functools, gzip, hashlib, os, threading, urllib.request, warnings, zlib
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from http.client import HTTPException
@@ -337,10 +337,12 @@ def _attempt(work, file):
     try: return work(file), None
     except Exception as e: return None, _reason(e) # a damaged file can raise nearly anything
 
+_FILTERS = threading.Lock()     # warning filters belong to the whole process: one thread at a time changes them
+
 def _in_parallel(work, files, workers=None):
     "`(what work(file) gives, None)` or `(None, reason)` for each file, in order"
     workers = min(8, os.cpu_count() or 1) if workers is None else workers
-    with warnings.catch_warnings():
+    with _FILTERS, warnings.catch_warnings():
         warnings.simplefilter('error', Image.DecompressionBombWarning)
         return Parallel(n_jobs=workers, prefer='threads')(delayed(_attempt)(work, file) for file in files)
 
@@ -388,34 +390,35 @@ def load_images(
     if isinstance(files, (str, os.PathLike)): files = find_images(files)
     files = list(map(Path, files))
     if not files: raise ImageError("no image files were given")
-    looks, unreadable = _sorted_out(_look, files, workers)
+    looks, unreadable = _sorted_out(_look, files, range(len(files)), workers)
     left = list(looks)
     if left:
         size, channels = _one_size(size, looks.values()), _one_kind(channels, looks.values())
-        x = ImageFiles(left, size, channels, workers)
-        read, late = _sorted_out(functools.partial(read_image, size=x.size, channels=channels), left, workers, keep=not lazy)
+        x = ImageFiles(files, size, channels, workers)
+        read, late = _sorted_out(functools.partial(read_image, size=x.size, channels=channels), files, left, workers, keep=not lazy)
         left, unreadable = list(read), unreadable | late
-    if unreadable: _complain(unreadable, len(files), skip_unreadable and left)
-    x = ImageFiles(left, size, channels, workers) if lazy else np.stack(list(read.values()))
-    return Images(x, np.full(len(left), -1, np.int8), np.zeros(len(left), np.int64), ['image'], _names(left, files), unreadable=dict(zip(_names(unreadable, files).tolist(), unreadable.values())))
+    if unreadable: _complain([(files[i], reason) for i, reason in unreadable.items()], len(files), skip_unreadable and left)
+    names = _names(files)
+    x = x.take(left) if lazy else np.stack(list(read.values()))
+    return Images(x, np.full(len(left), -1, np.int8), np.zeros(len(left), np.int64), ['image'], names[left], unreadable={str(names[i]): reason for i, reason in unreadable.items()})
 
 # %% ../../nbs/data/40_images.ipynb #529a6993
-def _sorted_out(work, files, workers, keep=True):
-    "Two dictionaries by file: what `work` gives (nothing, unless `keep`), and why it gives nothing"
+def _sorted_out(work, files, which, workers, keep=True):
+    "Two dictionaries by place in the list: what `work` gives (nothing, unless `keep`), and why it gives nothing"
     good, bad = {}, {}
-    for file, (got, reason) in zip(files, _in_parallel(work, files, workers)):
-        if reason: bad[file] = reason
-        else: good[file] = got if keep else None
+    for i, (got, reason) in zip(which, _in_parallel(work, [files[i] for i in which], workers)):
+        if reason: bad[i] = reason
+        else: good[i] = got if keep else None
     return good, bad
 
-def _names(some, files):
-    "Names of some of the files below the folder that all have in common"
+def _names(files):
+    "Names of the files below the folder that all have in common"
     root = os.path.commonpath([f.parent for f in files])
-    return np.array([Path(os.path.relpath(f, root)).as_posix() for f in some], dtype=str)
+    return np.array([Path(os.path.relpath(f, root)).as_posix() for f in files], dtype=str)
 
 def _complain(unreadable, n, skip):
     "Say what cannot be read: in a warning if it is to be skipped, else in an error"
-    shown = '; '.join(f'{file.name} ({reason})' for file, reason in list(unreadable.items())[:3]) + ('; ...' if len(unreadable) > 3 else '')
+    shown = '; '.join(f'{file.name} ({reason})' for file, reason in unreadable[:3]) + ('; ...' if len(unreadable) > 3 else '')
     said = f"{len(unreadable)} of {n} images cannot be read: {shown}"
     if not skip: raise ImageError(f"{said}. Mend or remove them" + (", or leave them out with skip_unreadable=True" if len(unreadable) < n else ""))
     warnings.warn(f"{said}; left out", stacklevel=3)

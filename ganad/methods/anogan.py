@@ -18,7 +18,7 @@ from torch import nn
 from ..detector import NeuralDetector, default_epochs
 from ..networks import make_critic, make_decoder, make_encoder
 from ..reconstruction import InterpolationReconstructor, InverseMappingReconstructor
-from ..training import Player, WeightAverage, bce, train
+from ..training import Player, RandomStream, WeightAverage, bce, rand, randn, train
 
 # %% ../../nbs/methods/30_anogan.ipynb #78b2a97f
 def critic_loss(
@@ -52,7 +52,7 @@ def gradient_penalty(
     made, # As many made ones
 ) -> torch.Tensor:
     "How far the critic's slope is from 1 on the way from real to made samples (equation 8)"
-    a = torch.rand(len(x), *[1]*(x.dim() - 1), device=x.device)
+    a = rand(len(x), *[1]*(x.dim() - 1), device=x.device)
     return (slopes(critic, a*x + (1 - a)*made) - 1).square().mean()
 
 # %% ../../nbs/methods/30_anogan.ipynb #88e8f3fd
@@ -94,7 +94,7 @@ def _build(self, shape):
     return dict(generator=make_decoder(shape, self._latent(shape), norm=True, **sizes),
                 critic=make_critic(shape, features=self.features, norm=False, **sizes))
 
-def _noise(self, x): return torch.randn(len(x), self._latent(x.shape[1:]), device=x.device)
+def _noise(self, x): return randn(len(x), self._latent(x.shape[1:]), device=x.device)
 
 for f in (_latent, _build, _noise): setattr(AnoGAN, f.__name__, f)
 
@@ -124,9 +124,7 @@ def _fit(self, x, callbacks=(), checkpoint=None, progress=False, every=60.):
     if not 0 <= self.average < 1: raise ValueError(f"average must lie in [0, 1), got {self.average}")
     size = min(self.batch_size, len(x))
     epochs = min(50, default_epochs(len(x), size)) if self.epochs is None else self.epochs
-    with torch.random.fork_rng():
-        torch.manual_seed(self.seed)
-        self.networks_ = nn.ModuleDict(self._build(self.sample_shape_))
+    with RandomStream(self.seed): self.networks_ = nn.ModuleDict(self._build(self.sample_shape_))
     self._averaged = WeightAverage(self.networks_['generator'], 1 - 1/max(1, self.average * epochs * (len(x) // max(1, size))))
     self.history_ = train(self._players(self.networks_), x, epochs, self.batch_size, self.seed, self.device, self.precision,
                           [self._averaged], callbacks, checkpoint, every, progress)

@@ -14,7 +14,7 @@ import torch
 from ..detector import GameDetector
 from .anogan import critic_loss
 from ..networks import make_decoder, make_encoder
-from ..training import Player
+from ..training import Player, randn_like
 
 # %% ../../nbs/methods/70_beatgan.ipynb #cdbba18f
 class BeatGAN(GameDetector):
@@ -85,7 +85,7 @@ def feature_loss(
 # %% ../../nbs/methods/70_beatgan.ipynb #1659d2d5
 def _players(self, networks):
     E, G, D = networks['encoder'], networks['decoder'], networks['critic']
-    back = lambda x: G(E(x + self.noise * torch.randn_like(x) if self.noise else x))
+    back = lambda x: G(E(x + self.noise * randn_like(x) if self.noise else x))
     def critic_turn(x):
         with torch.no_grad(): x_hat = back(x)
         return critic_loss(D(x)[:, 0], D(x_hat)[:, 0])

@@ -17,7 +17,7 @@ from ..detector import GameDetector
 from .anogan import critic_loss, generator_loss
 from ..networks import AsSample, make_decoder, make_encoder
 from ..settings import unknown
-from ..training import Player
+from ..training import Dropout, Player, randn, randn_like
 
 # %% ../../nbs/methods/40_efficientgan.ipynb #4c31aa82
 class PairCritic(nn.Module):
@@ -32,7 +32,7 @@ class PairCritic(nn.Module):
     ):
         super().__init__()
         self.first, self.second = first, second
-        self.body = nn.Sequential(nn.Linear(joined, features), nn.LeakyReLU(slope), nn.Dropout(dropout))
+        self.body = nn.Sequential(nn.Linear(joined, features), nn.LeakyReLU(slope), Dropout(dropout))
         self.head = nn.Linear(features, 1)
     def features(self, a, b):
         "f(a, b), shape (N, features)"
@@ -52,7 +52,7 @@ def chain(
     layers = []
     for i, (a, b) in enumerate(zip(sizes, sizes[1:])):
         layers.append(nn.Linear(a, b))
-        if last or i < len(sizes) - 2: layers += [nn.LeakyReLU(slope)] + ([nn.Dropout(dropout)] if dropout else [])
+        if last or i < len(sizes) - 2: layers += [nn.LeakyReLU(slope)] + ([Dropout(dropout)] if dropout else [])
     return nn.Sequential(*layers)
 
 # %% ../../nbs/methods/40_efficientgan.ipynb #16af6a3d
@@ -119,7 +119,7 @@ def _build(self, shape):
     else:
         sizes = dict(width=self.width, most=self.most, norm=False, slope=self.slope)
         encoder, generator = make_encoder(shape, latent, **sizes), make_decoder(shape, latent, **sizes)
-        look = nn.Sequential(make_encoder(shape, units, **sizes), nn.LeakyReLU(self.slope), nn.Dropout(self.dropout))
+        look = nn.Sequential(make_encoder(shape, units, **sizes), nn.LeakyReLU(self.slope), Dropout(self.dropout))
     critic = PairCritic(look, chain((latent, units), self.slope, self.dropout, last=True), 2*units, self.features, self.slope, self.dropout)
     return dict(encoder=encoder, generator=generator, critic=critic)
 
@@ -140,8 +140,8 @@ def squared_slopes(
 # %% ../../nbs/methods/40_efficientgan.ipynb #a47faa14
 def _players(self, networks):
     E, G, D = networks['encoder'], networks['generator'], networks['critic']
-    draw = lambda x: torch.randn(len(x), self._latent(x.shape[1:]), device=x.device)
-    blur = lambda x: x + self.noise * torch.randn_like(x) if self.noise else x
+    draw = lambda x: randn(len(x), self._latent(x.shape[1:]), device=x.device)
+    blur = lambda x: x + self.noise * randn_like(x) if self.noise else x
     def critic_turn(x):
         with torch.no_grad():
             x, z = blur(x), draw(x)

@@ -17,7 +17,7 @@ from torch import nn
 from ..detector import GameDetector
 from ..networks import make_decoder, make_encoder
 from ..settings import unknown
-from ..training import Player
+from ..training import Player, randn_like
 
 # %% ../../nbs/methods/90_rsrae.ipynb #2856d5a1
 def mean_norm(
@@ -127,7 +127,7 @@ for f in (_build, _codes): setattr(RSRAE, f.__name__, f)
 # %% ../../nbs/methods/90_rsrae.ipynb #9e455d8c
 def _players(self, networks):
     E, A, G = (networks[name] for name in ('encoder', 'layer', 'decoder'))
-    def seen(x): return x + self.noise * torch.randn_like(x) if self.noise else x
+    def seen(x): return x + self.noise * randn_like(x) if self.noise else x
     def reconstruction(x): return mean_norm(x - G(self._codes(networks, seen(x))[1]), self.p)
     def skew(x): return A.skew()
     def distance(x): return mean_norm(A.off(E(seen(x))), self.q)

@@ -15,7 +15,7 @@ from ..detector import GameDetector
 from .anogan import critic_loss, generator_loss, slopes
 from ..networks import in_blocks, make_critic, make_decoder, make_encoder
 from ..settings import unknown
-from ..training import Player
+from ..training import Player, randn_like
 
 # %% ../../nbs/methods/80_vaegan.ipynb #8b052c50
 def draw_code(
@@ -23,7 +23,7 @@ def draw_code(
     logvar, # Logarithms of their variances, (N, latent)
 ) -> torch.Tensor: # (N, latent)
     "A code for each sample: its mean plus scaled noise (equation 9)"
-    return mu + (logvar/2).exp() * torch.randn_like(mu)
+    return mu + (logvar/2).exp() * randn_like(mu)
 
 def kl_normal(
     mu, # Means, (N, latent)
@@ -191,7 +191,7 @@ def _likelihood(self, D, x, x_hat):
 def _players(self, networks):
     E, G, D = networks['encoder'], networks['decoder'], networks['critic']
     def critic_turn(x):
-        with torch.no_grad(): z = draw_code(*self._look(networks, x)); made = G(torch.cat([z, torch.randn_like(z)]))
+        with torch.no_grad(): z = draw_code(*self._look(networks, x)); made = G(torch.cat([z, randn_like(z)]))
         loss = critic_loss(D(x), D(made))
         return loss + self.penalty * slopes(D, x).square().mean() if self.penalty else loss
     def encoder_turn(x):
@@ -199,7 +199,7 @@ def _players(self, networks):
         return self._likelihood(D, x, G(draw_code(mu, logvar))).mean() + self.beta * kl_normal(mu, logvar).sum(1).mean()
     def decoder_turn(x):
         with torch.no_grad(): z = draw_code(*self._look(networks, x))
-        x_hat, drawn = G(torch.cat([z, torch.randn_like(z)])).chunk(2)
+        x_hat, drawn = G(torch.cat([z, randn_like(z)])).chunk(2)
         return self._likelihood(D, x, x_hat).mean() + self.critic_weight * generator_loss(D(torch.cat([x_hat, drawn])))
     turns = dict(critic=(D, critic_turn), encoder=(E, encoder_turn), decoder=(G, decoder_turn))
     return [Player(name, [net], turn, self.lr, (.5, .999), schedule=self._schedule()) for name, (net, turn) in turns.items()]
