@@ -3,8 +3,9 @@
 Always the same examples, and few, unless `--fuzz MINUTES` asks for as many others as that time holds."""
 import gc, gzip, os, re, signal, tempfile, time
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from difflib import SequenceMatcher
+from io import StringIO
 from pathlib import Path
 
 import numpy as np, pandas as pd, pytest, wfdb
@@ -12,8 +13,12 @@ from hypothesis import HealthCheck, assume, given, seed, settings, strategies as
 from numpy.lib import format as npy
 
 from formats import BITS, FLAC, checksum, edf_bytes, nothing, pack, signal_line, text_bytes, write_record
+from ganad.commands import scan_main
+from ganad.data.ecg import Beats, record_beats, simulated_record
 from ganad.data.files import ENDINGS, millivolts, open_record
 from ganad.data.toys import simulate_ecg
+from ganad.detector import make_detector
+from ganad.records import scan_metadata
 
 try: import soundfile
 except ImportError: soundfile = None
@@ -225,6 +230,7 @@ def texts(draw):
     assume(missing != '' or sep.strip() or quoted)
     unit = pick(None, 'mV', 'uV', 'V', 'µV')
     place = pick('name', 'under', 'below') if unit and leads > 1 else pick('name', 'below') # where the unit stands
+    assume(place != 'under' or sep.strip() or clock != 'counter') # white space holds no empty word
     encoding = pick('utf-8', 'utf-8', 'utf-8-sig', 'latin-1', 'utf-16', 'utf-16-le')
     head = draw(st.lists(st.sampled_from(HEADS), max_size=4))
     return dict(n=n, leads=leads, clock=clock, sep=sep, decimal=decimal, quoted=quoted, unit=unit, place=place, encoding=encoding, head=head, digits=pick(2, 3, 4, 6), named=unit is not None or draw(st.booleans()),
@@ -240,6 +246,7 @@ def written(r):
     x = np.stack([(ECG[first:first + n]*(-1)**i*(1 + .3*i) + rng.normal(0, .02, n))*scale + r['offset'] for i in range(r['leads'])], 1).round(digits)
     if r['missing'] is not None: x[rng.random(x.shape) < .02] = np.nan
     if r['missing'] == '' and x.shape[1] == 1: x[0] = 0 # an empty line below the head ends the head
+    if r['missing'] is not None and not r['last']: x[-1] = 0 # a last line without an end may have been cut
     names = ['II', 'V1', 'aVF'][:r['leads']]
     heads = [f'{a}{" "*bool(r["sep"].strip())}[{r["unit"]}]' if r['unit'] and r['place'] == 'name' else a for a in names]
     rows = [[v if v == v else r['missing'] for v in row] for row in x.tolist()]
@@ -473,6 +480,7 @@ def allowed(kind, name, raw, new, source, x, truth, operations, path):
     if name.endswith('.hea'):
         tails = [line.split(b' ', 4)[-1] for line in raw.splitlines()[1:] if len(line.split()) > 4]
         skews = [int(s) for s in re.findall(rb':0*(\d{1,3})\b', new)]
+        if kind in ('segments', 'variable') and same: return all(affine(x[i:i + 200], truth[i:i + 200]) for i in (0, 200, 400))
         return not all(t in new for t in tails) or same and (affine(x, truth) or any(affine(x[:-k], truth[k:]) for k in skews if 0 < k < 500))
     if name.endswith('.dat'):
         stored = np.where(np.isnan(x), nothing('212' if kind == 'wfdb_212' else '16'), np.rint(x.astype(float)*200))
@@ -483,7 +491,8 @@ def allowed(kind, name, raw, new, source, x, truth, operations, path):
         return same and (affine(x, truth) or raw[head:] != new[head:])
     if name.endswith(('.csv', '.txt')):
         if cut and len(x) < 20: return True
-        return x.shape[1] == truth.shape[1] and (few_differ(x, truth, 12*len(operations), cut) or same and affine(x, truth))
+        most = 12*len(operations) + 60*sum(o[0] == 'number' for o in operations) # of 400 digits, in the place of as many bytes
+        return x.shape[1] == truth.shape[1] and (few_differ(x, truth, most, cut) or same and affine(x, truth))
     if name.endswith('.npy'):
         with path.open('rb') as f:
             major = npy.read_magic(f)[0]
@@ -576,6 +585,54 @@ def any_noise(folder, r):
     return f"{r['ending']}: {'refused' if source is None else 'read'}"
 
 
+# A scan of what is damaged
+
+LONG = simulate_ecg(duration=40., fs=250., seed=4).signal.astype(float)
+FORMS = dict(
+    wfdb=lambda f: write_record(f, 'a', 250, [signal_line('a.dat', '16', np.rint(200*LONG).astype(int)[:, None])], len(LONG), {'a.dat': pack('16', [np.rint(200*LONG).astype(int)[:, None]])}).name,
+    edf=lambda f: _put(f, 'a.edf', edf_bytes([np.rint(6000*LONG).astype(int).reshape(40, 250)], labels=['ECG II'], patient='A. Person')),
+    csv=lambda f: _put(f, 'a.csv', text_bytes(LONG[:, None].tolist())), clock=lambda f: _put(f, 'a.txt', text_bytes([[f'{4*i}', v] for i, v in enumerate(LONG.tolist())], ['Time [ms];II [mV]'], sep=';')),
+    npy=lambda f: (np.save(f/'a.npy', LONG), 'a.npy')[1])
+RATES = [None, None, '250', '1e-3', '1', '79', '80', '99999', '1e5']
+
+@st.composite
+def scans(draw):
+    return dict(kind=draw(st.sampled_from(list(FORMS))), rate=draw(st.sampled_from(RATES)), annotated=draw(st.booleans()), operations=draw(damages())['operations'][:draw(st.integers(0, 2))], file=draw(st.integers(0, 3)), head=draw(st.booleans()),
+                waves=draw(st.sampled_from([None, None, 'flat', 'nan', 'spike', 'steps', 'huge', 'tiny', 'noise'])))
+
+def any_scan(folder, r):
+    "Status 0 and three files, or 1 or 2, one line, and nothing written"
+    name = FORMS[r['kind']](folder)
+    if r['kind'] == 'wfdb': wfdb.wrann('a', 'atr', np.arange(100, 9900, 200), symbol=['N']*49, write_dir=str(folder))
+    if r['kind'] == 'npy' and r['waves']:
+        x, n = LONG.copy(), np.arange(len(LONG))
+        x = dict(flat=x*0, nan=np.where(n % 7 == 0, np.nan, x), spike=np.where(n == 5000, 1e30, x), steps=(n // 100 % 2).astype(float), huge=x*1e30, tiny=x*1e-30, noise=np.random.default_rng(0).normal(size=len(x)))[r['waves']]
+        np.save(folder/'a.npy', x)
+    files = sorted(folder.iterdir())
+    file = files[r['file'] % len(files)]
+    raw = file.read_bytes()
+    file.write_bytes(damaged(raw, r['operations'], head_length(file.name, raw) if r['head'] else len(raw)))
+    rate = r['rate'] if r['kind'] in ('csv', 'npy', 'clock') else None # the others hold theirs
+    if rate is None and r['kind'] in ('csv', 'npy'): rate = '250'
+    call = [str(folder/name), '--detector', str(DETECTOR), '--out', str(folder/'out'), *(['--fs', rate] if rate else []), *(['--beats', 'annotated'] if r['annotated'] and r['kind'] == 'wfdb' else [])]
+    said, wrong = StringIO(), StringIO()
+    with redirect_stdout(said), redirect_stderr(wrong): status = scan_main(call)
+    said, wrong = said.getvalue(), wrong.getvalue()
+    assert status in (0, 1, 2) and 'Traceback' not in wrong
+    if status == 0: assert sorted(p.suffix for p in (folder/'out').iterdir()) == ['.csv', '.ganad', '.html'] and 'Person' not in said + (folder/'out'/'report.html').read_text()
+    else: assert not said and not (folder/'out').exists() and wrong.startswith(('ganad-scan: ', 'usage')) and (status == 2 or wrong.count('\n') == 1) and 'Person' not in wrong, wrong
+    return f"{r['kind']}: {['scanned', 'refused', 'a wrong call'][status]}"
+
+@pytest.fixture(scope='module')
+def detector(tmp_path_factory):
+    global DETECTOR
+    beats = Beats.concat([record_beats(simulated_record(r, seconds=60)) for r in ('101', '106', '108', '112')])
+    DETECTOR = tmp_path_factory.mktemp('detector')
+    fitted = make_detector('pca').fit(beats.x[beats.y == 0])
+    fitted.metadata.update(scan_metadata(beats))
+    fitted.save(DETECTOR)
+
+
 PROPERTIES = dict(
     wfdb=(any_wfdb, wfdb_records(), 60),
     segments=(any_segments, wfdb_segments(), 40),
@@ -586,9 +643,10 @@ PROPERTIES = dict(
     stranger=(any_stranger, strangers(), 60),
     swap=(any_swap, swaps(), 60),
     noise=(any_noise, noises(), 200),
+    scan=(any_scan, scans(), 60),
 )
 
 @pytest.mark.parametrize('kind', PROPERTIES)
-def test_any(kind, request):
+def test_any(kind, request, detector):
     prop, strategy, examples = PROPERTIES[kind]
     explore(prop, strategy, examples, request.config.getoption('--fuzz')/len(PROPERTIES), kind)
