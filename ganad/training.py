@@ -144,7 +144,7 @@ def _device_of(args, kwargs):
 
 # %% ../nbs/core/20_training.ipynb #b8831e4d
 class RandomStream(TorchFunctionMode):
-    "Random numbers of one's own: inside `with`, torch's random functions draw from it, in this thread only"
+    "A stream of random numbers: inside `with`, torch's random functions draw from it, in this thread only"
     def __init__(self,
         seed:int, # The same seed, the same numbers
     ):
