@@ -26,6 +26,7 @@ from .settings import unknown, whole_file
 from .data.files import RecordError, Source, array_source, choose_lead, clock, edf_source, lead_words, open_record, wfdb_source
 from .data.ecg import fill_gaps, resample, bandpass, fits, cut_beats, scale_beats, interpolate
 from .data.peaks import find_peaks
+from .quality import Quality, merge_notes
 from .calibration import CALIBRATED, RESTLESS, TERMS, CalibratedDetector, Follower, load_calibrated, nearest_shape
 from .detector import Detector, load_detector
 
@@ -193,10 +194,12 @@ def _others(source, column):
     others = [l for i, l in enumerate(source.leads) if i != column]
     return f"; try another lead: {', '.join(others)}" if others else ''
 
-def _calibrated(table, follower, source, column):
+def _calibrated(table, follower, source, column, plausible):
     "Puts the scores of a self-calibrating detector, and their terms, into the table"
     try: terms, table['restless'] = follower.finish()
-    except ValueError as e: raise RecordError(f"record {source.name}, {lead_words(source.leads[column])}: {e}{_others(source, column)}") from None
+    except ValueError as e:
+        if plausible.notes: e = plausible.notes[0][1]
+        raise RecordError(f"record {source.name}, {lead_words(source.leads[column])}: {e}{_others(source, column)}") from None
     table[list(TERMS)], table['score'] = terms.astype('f4'), terms.sum(1).astype('f4')
     table.attrs['calibration'] = follower.calibration
 
@@ -208,7 +211,7 @@ def walk(
     invert=False,   # Upside down first
     piece=600.,     # Seconds read at once
     progress=False, # Show a bar
-) -> tuple: # (table: data frame of `sample`, `score` and the measures; the median beat; low and high of the lead)
+) -> tuple: # (table: data frame of `sample`, `score` and the measures; the median beat; low and high of the lead; its `Plausibility`)
     "Find, cut and score the beats of a record, piece by piece"
     if peaks not in ('one', 'all'): raise unknown('choice of peaks', peaks, ('one', 'all'))
     fs, apart = source.fs, round(.2*source.fs)
@@ -216,12 +219,17 @@ def walk(
     order = [column, *(i for i in range(len(source.leads)) if i != column)]
     rows, typical, reach, last = [], _Thinned(), [np.inf, -np.inf], None
     follower = Follower(detector) if isinstance(detector, CalibratedDetector) else None
+    try: quality = Quality(fs, source.length, lead_words(source.leads[column]))
+    except ValueError as e: raise RecordError(f"record {source.name}: {e}") from None
     for lo, start, stop, hi in tqdm(steps, desc=source.name, unit='piece', disable=not progress or len(steps) < 4, leave=False):
         raw = source.read(lo, hi)*(-1 if invert else 1)
         lead = raw[:, column]
         if np.isfinite(lead).any(): reach = [min(reach[0], np.nanmin(lead)), max(reach[1], np.nanmax(lead))]
-        if sample is None: found = take(find_peaks(raw[:, order] if peaks == 'all' else lead, fs) + lo, start, stop, last, apart)
-        else: found = sample[(sample >= start) & (sample < stop)]
+        if sample is None:
+            near = find_peaks(raw[:, order] if peaks == 'all' else lead, fs) + lo
+            found = take(near, start, stop, last, apart)
+        else: near, found = sample[(sample >= lo) & (sample < hi)], sample[(sample >= start) & (sample < stop)]
+        quality.add(lead, near - lo, lo, start, stop)
         if not len(found): continue
         last = int(found[-1])
         x, measures = cut_piece(lead, fs, found - lo, window)
@@ -232,9 +240,9 @@ def walk(
             follower.add(x, found/fs)
         rows.append(measures.assign(sample=found, score=score).astype(dict(still='f4', travel='f4', amplitude='f4')))
     source.check()
-    table = pd.concat(rows, ignore_index=True) if rows else None
-    if follower and rows: _calibrated(table, follower, source, column)
-    return table, (typical.median() if typical.rows else None), reach
+    table, plausible = pd.concat(rows, ignore_index=True) if rows else None, quality.verdict()
+    if follower and rows: _calibrated(table, follower, source, column, plausible)
+    return table, (typical.median() if typical.rows else None), reach, plausible
 
 # %% ../nbs/practice/30_records.ipynb #e1249f55
 def scan(
@@ -259,11 +267,13 @@ def scan(
     folder = out and writable(source.name if out is True else out)
     column, note = choose_lead(source.leads, lead, window['lead'], source.name)
     sample = _positions(source, beats, annotator)
-    table, median, reach = walk(source, column, detector, window, sample, peaks, invert, piece, progress)
-    _refuse(source, column, table, reach)
+    table, median, reach, plausible = walk(source, column, detector, window, sample, peaks, invert, piece, progress)
+    _refuse(source, column, table, reach, plausible)
     threshold = float(detector.threshold_ if quantile is None else np.quantile(detector.train_scores_, quantile))
     frame = _frame(table, source.fs, detector, window, threshold)
-    frame.attrs = _summary(frame, source, column, detector, named, window, median, note, threshold, invert) | _learned(table)
+    _refuse_unread(source, column, frame, plausible)
+    odd = plausible.notes + ([('choice', note)] if note else [])
+    frame.attrs = _summary(frame, source, column, detector, named, window, median, odd, threshold, invert, table.attrs.get('calibration'))
     if folder:
         frame.attrs['replaced'] = (Path(folder)/'report.html').exists()
         frame.attrs['files'] = write_scan(frame, folder, source, detector, top)
@@ -278,14 +288,21 @@ def _positions(source, beats, annotator):
     return source.beats(annotator)
 
 # %% ../nbs/practice/30_records.ipynb #ba7f76cc
-def _refuse(source, column, table, reach):
+def _refuse(source, column, table, reach, plausible):
     "Raises where the lead holds nothing to score"
     lead, mend = source.leads[column], _others(source, column)
     what = f"record {source.name}, {lead_words(lead)}:"
     if not np.isfinite(reach).all(): raise RecordError(f"{what} no valid sample, all are NaN{mend}")
     if reach[0] == reach[1]: raise RecordError(f"{what} the signal is flat, every sample is {reach[0]:g}{mend}")
-    if table is None: raise RecordError(f"{what} no beats found in {clock(source.length/source.fs)}; nothing was written. "
-                                        f"Is it long enough (ten beats or more)? Look at the signal, its sampling rate ({source.fs:g} Hz) and its lead{mend}")
+    if table is None:
+        hint = plausible.notes[0][1] if plausible.notes else f"Is it long enough (ten beats or more)? Look at the signal, its sampling rate ({source.fs:g} Hz) and its lead"
+        raise RecordError(f"{what} no beats found in {clock(source.length/source.fs)}; nothing was written. {hint[:1].upper() + hint[1:]}{mend}")
+
+def _refuse_unread(source, column, frame, plausible):
+    "Raises where not one beat can be read"
+    if frame.readable.any(): return
+    why = plausible.notes[0][1] if plausible.notes else f"none of its {len(frame):,} beats can be read: {frame.note.mode()[0]} in most cases"
+    raise RecordError(f"record {source.name}, {lead_words(source.leads[column])}: {why}; nothing was written{_others(source, column)}")
 
 # %% ../nbs/practice/30_records.ipynb #e9d169ab
 def _frame(table, fs, detector, window, threshold):
@@ -299,28 +316,35 @@ def _frame(table, fs, detector, window, threshold):
                              readable=why == '', rr=np.r_[np.nan, np.diff(sample)/fs], **{t: table[t].to_numpy() for t in TERMS if t in table}, note=why))
 
 # %% ../nbs/practice/30_records.ipynb #39876060
-def _summary(frame, source, column, detector, named, window, median, note, threshold, invert):
+def _summary(frame, source, column, detector, named, window, median, odd, threshold, invert, calibration):
     "What is said of a record as a whole; plain numbers and words"
-    lead, notes = source.leads[column], source.notes + ([note] if note else [])
+    lead, notes = source.leads[column], [('file', note) for note in source.notes] + odd
     if window.get('templates') and median is not None:
         said = lead_note(likeness(median, window['templates']), lead)
-        if said: notes.append(said)
-    if invert: notes.append(f"{lead_words(lead)} was turned upside down before scoring")
+        if said: notes.append(('lead', said))
+    if invert: notes.append(('invert', f"{lead_words(lead)} was turned upside down before scoring"))
     bad = ~frame.readable
-    if bad.mean() > .05: notes.append(f"{bad.mean():.0%} of the beats could not be read: {frame.note[bad].mode()[0]} in most cases")
+    if bad.mean() > .05: notes.append(('unreadable', f"{bad.mean():.0%} of the beats could not be read: {frame.note[bad].mode()[0]} in most cases"))
+    said = merge_notes(notes + _of_calibration(calibration))
     file = detector_folder(named)/'CARD.md' if isinstance(named, (str, Path)) else None
     named = Path(named).name if file else type(detector).__name__
     return dict(record=source.name, lead=lead, leads=list(source.leads), unit=source.unit_of(column), fs=source.fs, duration=source.length/source.fs, column=column,
                 detector=named, card=file.read_text() if file and file.is_file() else '', threshold=threshold,
                 threshold_quantile=float(np.mean(detector.train_scores_ <= threshold)), beats=len(frame), flagged=int(frame.anomalous.sum()),
-                unreadable=int(bad.sum()), invert=bool(invert), notes=notes)
+                unreadable=int(bad.sum()), invert=bool(invert), **_learned(calibration),
+                notes=[n for n in said if not n.startswith('calibration: ')], calibration_notes=[n for n in said if n.startswith('calibration: ')])
 
 # %% ../nbs/practice/30_records.ipynb #9bf92568
-def _learned(table):
+def _learned(calibration):
     "What the calibration adds to the summary"
-    c = table.attrs.get('calibration')
-    if c is None: return {}
-    return dict(calibration=str(c).split(';')[0], own_shapes=c.shapes.round(4).tolist(), calibration_notes=[f'calibration: {note}' for note in c.notes])
+    if calibration is None: return {}
+    return dict(calibration=str(calibration).split(';')[0], own_shapes=calibration.shapes.round(4).tolist())
+
+def _of_calibration(calibration):
+    "Its notes and their kinds: what is said of the lead as a whole need not be said again"
+    kinds = dict(resemble='calibration', unlike='scores')
+    def kind(note): return next((k for word, k in kinds.items() if word in note), 'learned')
+    return [(kind(note), f'calibration: {note}') for note in (calibration.notes if calibration else [])]
 
 # %% ../nbs/practice/30_records.ipynb #c6eb554a
 def writable(
@@ -587,6 +611,8 @@ def _reading(attrs, stored):
             f"A beat is <b>not readable</b> where the signal is missing, flat, full of noise or of a height far from the record's own.</p>")
 
 # %% ../nbs/practice/30_records.ipynb #49859b9e
+def _sentence(note): return note[:1].upper() + note[1:] + ('' if note.endswith('?') else '.')
+
 def report_html(
     beats:pd.DataFrame, # From `scan`
     source:Source,      # The record, to look again at the worst beats
@@ -598,7 +624,7 @@ def report_html(
     rate = 60/beats.rr.median() if len(beats) > 1 else float('nan')
     tiles = [(clock(a['duration']), 'length (h:mm:ss)'), (f"{a['beats']:,}", 'beats found'), (f"{a['flagged']:,}", f"flagged ({a['flagged']/a['beats']:.1%})"),
              (f"{a['unreadable']:,}", 'not readable'), (f'{rate:.0f}', 'heart rate (median)')]
-    listed = ''.join(f'<li>{e(n[:1].upper() + n[1:])}.</li>' for n in a['notes'] + a.get('calibration_notes', []))
+    listed = ''.join(f'<li>{e(_sentence(n))}</li>' for n in a['notes'] + a.get('calibration_notes', []))
     notes = f'<div class="notes"><b>Before you read on</b><ul>{listed}</ul></div>' if listed else ''
     leads = lead_words(a['lead'])
     leads = e(leads[0].upper() + leads[1:] + (' of ' + ', '.join(a['leads']) if len(a['leads']) > 1 else ''))
@@ -655,7 +681,7 @@ def summary_text(
     lines = [f"{a['record']}, {lead_words(a['lead'])}, {clock(a['duration'])}: {a['beats']:,} beats, "
              f"{a['flagged']:,} flagged ({a['flagged']/a['beats']:.1%}), {a['unreadable']:,} not readable"]
     if 'calibration' in a: lines.append(f"{a['calibration']}.")
-    lines += [f"Note: {note}." for note in a['notes'] + a.get('calibration_notes', [])]
+    lines += [f"Note: {note}{'' if note.endswith('?') else '.'}" for note in a['notes'] + a.get('calibration_notes', [])]
     lines += ['', f"{'Flagged are scores' if a['flagged'] else 'No beat is flagged, none'} above {a['threshold']:.4g}, which {1 - a['threshold_quantile']:.1%} of the training scores exceed. The highest of beats that can be read:",
               f"{'time':>10}  {'sample':>9}  {'score':>8}  {'p':>7}  {'training quantile':>17}  {'since last beat':>15}  flagged"]
     lines += [f"{clock(r.time, 1):>10}  {r.sample:>9}  {r.score:>8.4g}  {r.p_value:>7.2g}  {_percent(r.quantile):>17}  {r.rr:>13.2f} s  "

@@ -13,8 +13,8 @@ __all__ = ['BEAT_SYMBOLS', 'SECONDS', 'ENDINGS', 'RecordError', 'Source', 'clock
            'clock_rate', 'Columns', 'sort_columns', 'opened_text', 'text_source', 'frame_source', 'kind_of',
            'open_record']
 
-# %% ../../nbs/data/22_files.ipynb #75ed82fc
-import codecs, csv, gzip, io, json, re, tempfile, warnings, zlib
+# %% ../../nbs/data/22_files.ipynb #cce6a8f0
+import codecs, csv, gzip, io, json, re, tempfile, threading, warnings, zlib
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, field
@@ -76,7 +76,7 @@ def millivolts(
     prefix = 'u' if lost else found[1]
     return _PREFIXES.get(prefix)
 
-# %% ../../nbs/data/22_files.ipynb #e50f51ca
+# %% ../../nbs/data/22_files.ipynb #ec310df5
 def checked_rate(
     fs,          # Samples a second, as a user gave them
     needed=True, # May it not be None?
@@ -101,12 +101,13 @@ def costly_offset(
     probe, # `(n, leads)` float64, a stretch of the signal
 ) -> np.ndarray: # `(leads,)`, 0 where single precision holds the lead well
     "The median of each lead whose distance from zero would cost digits"
-    probe = np.where(np.isfinite(probe), probe, np.nan)
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore', RuntimeWarning) # a lead without a valid sample
-        middle, low, high = np.nanquantile(probe, [.5, .02, .98], axis=0)
-    costs = np.spacing(np.abs(middle).astype(np.float32)) > 1e-4*(high - low)
-    return np.where(costs & (high > low), middle, 0.)
+    def one(x):
+        x = x[np.isfinite(x)]
+        if not len(x): return 0.
+        middle, low, high = np.quantile(x, [.5, .02, .98])
+        costs = np.spacing(np.float32(abs(middle))) > 1e-4*(high - low)
+        return middle if costs and high > low else 0.
+    return np.array([one(x) for x in probe.T])
 
 # %% ../../nbs/data/22_files.ipynb #37971b58
 def in_single(
@@ -121,7 +122,7 @@ def in_single(
         return single(exact(start, stop) if stop > start else exact(0, 1)[:0], offset[0])
     return read
 
-# %% ../../nbs/data/22_files.ipynb #fad8f0e4
+# %% ../../nbs/data/22_files.ipynb #7b552141
 def array_source(
     signal,  # `(L,)`, `(L, leads)` or `(leads, L)`: an array, a list, a masked array
     fs,      # Samples a second
@@ -158,7 +159,7 @@ def unique(
     many, out = len(leads), []
     for i, name in enumerate(leads):
         name = ' '.join(str(name).split()) if name is not None else ''
-        name = name or ('signal' if many == 1 else f'lead {i + 1}')
+        name = ''.join(c for c in name if c.isprintable()) or ('signal' if many == 1 else f'lead {i + 1}')
         n, first = 2, name
         while name in out: name, n = f'{first} ({n})', n + 1
         out.append(name)
@@ -598,7 +599,7 @@ def lead_words(
     "The name as it stands in a sentence"
     return lead if lead.lower().startswith(('lead', 'signal')) else f'lead {lead}'
 
-# %% ../../nbs/data/22_files.ipynb #33b9728b
+# %% ../../nbs/data/22_files.ipynb #69ef306b
 def _edf_head(path):
     "(its length, data records, s a record, samples a record of each signal, bytes a sample, labels, kind)"
     with open(path, 'rb') as f:
@@ -623,7 +624,7 @@ def _as_utf8(label):
 def _with_points(head, n):
     "A head whose ranges have decimal points where some wrote commas"
     a, b = 256 + 104*n, 256 + 136*n # physical and digital minimum and maximum of each signal
-    return head[:a] + head[a:b].replace(b',', b'.') + head[b:]
+    return head[:244] + head[244:252].replace(b',', b'.') + head[252:a] + head[a:b].replace(b',', b'.') + head[b:]
 
 def _range(signal):
     "Is what the digital values of a signal stand for a range?"
@@ -663,7 +664,7 @@ def _onsets(file, head, count, samples, width, first):
         return float(found[0])
     return np.array([one(i) for i in range(count)])
 
-# %% ../../nbs/data/22_files.ipynb #1ffac9ff
+# %% ../../nbs/data/22_files.ipynb #a93e0894
 def edf_source(
     path,      # An EDF, EDF+, BDF or BDF+ file
     lead=None, # The lead that will be scored; default: the first that looks like ECG
@@ -683,9 +684,7 @@ def edf_source(
             file.seek(head + first*size)
             here = start_of[:236] + str(stop - first).ljust(8).encode() + start_of[244:]
             read = edfio.read_bdf if width == 3 else edfio.read_edf
-            with warnings.catch_warnings():
-                warnings.simplefilter('ignore')
-                return list(read(here + file.read((stop - first)*size), header_encoding='latin-1').signals)
+            return list(read(here + file.read((stop - first)*size), header_encoding='latin-1').signals)
         found = signals(0, min(1, count))
         notes_at = [i for i, l in enumerate(labels) if l in ('EDF Annotations', 'BDF Annotations')]
         plus = notes_at and kind[:3] in ('EDF', 'BDF') and count
@@ -705,6 +704,8 @@ def edf_source(
                           f"ended. A scan needs one stretch; export it as continuous EDF, or in "
                           f"parts")
     same = [i for i, n in enumerate(rates) if n == k and _range(found[i])]
+    lost = [names[i] for i in range(len(found)) if not _range(found[i])]
+    if lost: notes.append(f"{path.name} gives no range for {', '.join(lost)}, which was left out")
     units = [found[i].physical_dimension for i in same]
     factors = [millivolts(u) or 1. for u in units]
     def exact(start, stop):
@@ -764,7 +765,7 @@ def comma_is_decimal(
     if any(len(b) > 1 and b[0] == '0' or re.fullmatch(r'-0+', a) for a, b in rows): return True
     return all(len(b) == 1 for _, b in rows) and len({b for _, b in rows}) > 7
 
-# %% ../../nbs/data/22_files.ipynb #9b596f04
+# %% ../../nbs/data/22_files.ipynb #88baf0c3
 @dataclass
 class Dialect:
     "How the numbers of a text are written"
@@ -803,7 +804,8 @@ def find_dialect(
     if first is None or lined < .5:
         raise RecordError(f"{name}: no numbers in its first {len(lines):,} lines; expected one row "
                           f"a sample, one column a lead")
-    for column in zip(*rows): _no_thousands(column, decimal, name, quoted=(sep, decimal) == (',', ','))
+    below = [r for r in (fields(l, sep) for l in lines[first:]) if len(r) == width]
+    for column in zip(*below): _no_thousands(column, decimal, name, decimal == ',' and '"' in body[-1])
     blank = width == 1 and sum(not l.strip() for l in lines[first:]) < .3*len(lines[first:])
     return Dialect(sep, decimal, width, first, blank)
 
@@ -825,7 +827,7 @@ def _begins(lines, sep, decimal, width, valued):
     good = [_conforms(fields(l, sep), decimal, width, valued) for l in following]
     return all(good[:2]) and sum(good) > .6*len(good)
 
-# %% ../../nbs/data/22_files.ipynb #86b53c5c
+# %% ../../nbs/data/22_files.ipynb #19f5fb65
 def numbers_on_top(
     rows, # The first lines of numbers, as words
     decimal,
@@ -835,9 +837,7 @@ def numbers_on_top(
     x = np.array([[value(w) for w in row] for row in rows])
     if len(x) < 20: return 0
     later = x[3:]
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore', RuntimeWarning)
-        low, high = np.nanmin(later, 0), np.nanmax(later, 0)
+    low, high = np.fmin.reduce(later, 0), np.fmax.reduce(later, 0)
     rising = (np.diff(later, axis=0) >= 0).all(0)
     far = (np.abs(x[:3] - (low + high)/2) > 500*(high - low)) & (high > low) & ~rising
     timeless = np.isnan(x[:3]) & rising
@@ -1071,7 +1071,7 @@ def rises(
     return bool((steps >= 0).all() and (steps > 0).mean() > .02
                 or (np.abs(steps - usual) < 1e-6*usual).mean() > .9)
 
-# %% ../../nbs/data/22_files.ipynb #2d3f8b67
+# %% ../../nbs/data/22_files.ipynb #10922ba3
 def clock_rate(
     x,    # `(n,)` times, float64
     unit, # Seconds in their unit, or None
@@ -1083,7 +1083,7 @@ def clock_rate(
     x = x[np.isfinite(x)]
     steps = np.diff(x)
     moves = np.flatnonzero(steps)
-    if len(moves) < 20: return None
+    if len(moves) < 5: return None
     if (steps < 0).mean() > .1: # stamps of blocks, in no order within them
         rate = len(steps)/(x[-1] - x[0]) if x[-1] > x[0] else 0
         return (rate, False, 1., 9., True) if 25 <= rate <= 5000 else None
@@ -1311,7 +1311,7 @@ def _collected(path, chunks, given, head=None, unit=None, before=0):
     if rows is None: raise RecordError(f"{path.name} holds no signal: it has no line of numbers")
     return _rows_source(rows, fs, Path(path.name.removesuffix('.gz')).stem, notes)
 
-# %% ../../nbs/data/22_files.ipynb #c1e49f1f
+# %% ../../nbs/data/22_files.ipynb #2fcdb9dd
 @contextmanager
 def opened_text(
     path, # A text, perhaps packed with gzip
@@ -1350,7 +1350,7 @@ def _plan(path, lines):
     while ends < d.width - 1 and not any(r[-1 - ends] for r in rows if len(r) == d.width): ends += 1
     head = lines[:d.first]
     names, listed = column_names(head, d, ends, path.name), listed_names(head, d.width - ends)
-    if len([l for l in head if l.startswith('# name:')]) > 1: raise RecordError(f"{path.name} holds several variables; write the signal alone")
+    if sum(l.startswith('# name:') for l in lines) > 1: raise RecordError(f"{path.name} holds several variables; write the signal alone")
     if rows and _numbers_as_names(rows[0]): d.first, rows = d.first + 1, rows[1:]
     if (rate := _rate_on_top(rows)): d.first += 2
     else: d.first += numbers_on_top([r for r in rows if len(r) == d.width], d.decimal)
@@ -1359,7 +1359,9 @@ def _plan(path, lines):
     names = unique(names + [None]*(d.width - len(names))) if names else list(range(d.width))
     return d, names, rate or stated_rate(head), stated_unit(head)
 
-# %% ../../nbs/data/22_files.ipynb #7dca4abc
+# %% ../../nbs/data/22_files.ipynb #83b3cb6a
+_WARNINGS = threading.Lock() # what Python warns of is a setting of the whole process
+
 def text_source(
     path,    # .csv, .tsv or .txt, or one of these with .gz: one row a sample, one column a lead
     fs=None, # Samples a second, where the file does not say
@@ -1368,7 +1370,7 @@ def text_source(
     path, given = Path(path), checked_rate(fs, needed=False)
     try:
         with opened_text(path) as text: d, names, rate, unit = _plan(path, lines := _head_of(text))
-        with opened_text(path) as text, warnings.catch_warnings():
+        with opened_text(path) as text, _WARNINGS, warnings.catch_warnings():
             warnings.simplefilter('ignore', pd.errors.DtypeWarning)
             warnings.simplefilter('error', pd.errors.ParserWarning)
             for _ in range(d.first): text.readline()
