@@ -47,10 +47,9 @@ def signal_line(file, fmt, x, gain='200/mV', name='II', zero=0):
     return f'{file} {fmt} {gain} 16 {zero} {x.ravel()[0]} {checksum(x)} 0 {name}'
 
 def write_record(folder, name, fs, lines, length=None, data=(), encoding='utf-8'):
-    "A header and its signal files; `lines` of signals or of segments"
-    segments = not lines[0].split()[0].endswith(('.dat', '.flac', '.d')) and lines[0].split()[0] != '~.dat'
-    first = f'{name}/{len(lines)} 1 {fs}' if segments else f'{name} {len(lines)} {fs}'
-    (Path(folder)/f'{name}.hea').write_bytes(('\n'.join([first + ('' if length is None else f' {length}'), *lines]) + '\n').encode(encoding))
+    "A header with the lines of its signals, and their files; gives the record's path"
+    first = f'{name} {len(lines)} {fs}' + ('' if length is None else f' {length}')
+    (Path(folder)/f'{name}.hea').write_bytes(('\n'.join([first, *lines]) + '\n').encode(encoding))
     for file, content in dict(data).items(): (Path(folder)/file).write_bytes(content)
     return Path(folder)/name
 

@@ -1,6 +1,6 @@
 "Contracts of ganad.data.files: each form of file with its right answer, refusals in a line, and nobody's name in what comes of them"
-import gzip, os
-from dataclasses import dataclass, field
+import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np, pandas as pd, pytest, wfdb

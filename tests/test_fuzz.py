@@ -8,7 +8,7 @@ from difflib import SequenceMatcher
 from io import StringIO
 from pathlib import Path
 
-import numpy as np, pandas as pd, pytest, wfdb
+import numpy as np, pytest, wfdb
 from hypothesis import HealthCheck, assume, given, seed, settings, strategies as st
 from numpy.lib import format as npy
 
@@ -197,7 +197,6 @@ def wfdb_segments(draw):
 def any_segments(folder, r):
     lines, wanted = [], [[] for _ in r['names']]
     if r['variable']:
-        write_record(folder, 'layout', r['fs'], [f'~ 0{f"x{k}" if k > 1 else ""} 200/mV 16 0 0 0 0 {n}' for n, k in zip(r['names'], r['frames'])], 0)
         (folder/'layout.hea').write_text(f"layout {len(r['names'])} {r['fs']} 0\n" + ''.join(f'~ 0{f"x{k}" if k > 1 else ""} 200/mV 16 0 0 0 0 {n}\n' for n, k in zip(r['names'], r['frames'])))
         lines.append('layout 0')
     for j, p in enumerate(r['parts']):
