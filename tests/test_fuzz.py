@@ -144,7 +144,7 @@ def wfdb_records(draw, lengths=st.integers(1, 120), names=None, frames=None):
         fmt, many = draw(st.sampled_from(FORMATS)), draw(st.integers(1, len(left)))
         rows, left = left[:many], left[many:]
         if fmt in FLAC and len({frames[i] for i in rows}) > 1: fmt = '16'
-        skews = [draw(st.sampled_from([0, 0, 0, 1, 5])) if fmt not in FLAC else 0 for _ in rows]
+        skews = [draw(st.sampled_from([0, 0, 0, 1, 5])) for _ in rows]
         files.append(dict(fmt=fmt, rows=rows, offset=draw(st.sampled_from([0, 0, 1, 17])) if fmt not in FLAC else 0, skews=skews))
         signals += [draw(wfdb_signals(fmt, n, frames[i])) for i in rows]
     return dict(n=n, frames=frames, files=files, signals=signals, fs=draw(st.sampled_from([1, 250, 360, 128.5, 1000])), length=draw(st.sampled_from([True, True, False, 0])),
