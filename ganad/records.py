@@ -392,7 +392,7 @@ def _ticks(low, high, most=5, steps=(1, 2, 5, 10)):
     size = (high - low)/most
     unit = 10**math.floor(math.log10(size)) if size > 0 else 1
     step = next((s*unit for s in steps if s*unit >= size*.999), 10*unit)
-    return np.arange(math.ceil(low/step - 1e-9), math.floor(high/step + 1e-9) + 1)*step
+    return np.arange(float(math.ceil(low/step - 1e-9)), math.floor(high/step + 1e-9) + 1.)*step
 
 def _time_ticks(low, high, most=6):
     step = next((s for s in (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400, 21600, 43200) if (high - low)/s <= most), 86400)

@@ -13,8 +13,8 @@ __all__ = ['BEAT_SYMBOLS', 'SECONDS', 'ENDINGS', 'RecordError', 'Source', 'clock
            'clock_rate', 'Columns', 'sort_columns', 'opened_text', 'text_source', 'frame_source', 'kind_of',
            'open_record']
 
-# %% ../../nbs/data/22_files.ipynb #cce6a8f0
-import codecs, csv, gzip, io, json, re, tempfile, threading, warnings, zlib
+# %% ../../nbs/data/22_files.ipynb #485dba8b
+import codecs, csv, gzip, io, json, re, tempfile, threading, unicodedata, warnings, zlib
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, field
@@ -62,14 +62,14 @@ def clock(
     digits = f".{part:0{decimals}d}" if decimals else ''
     return f"{whole//3600}:{whole//60%60:02d}:{whole%60:02d}{digits}"
 
-# %% ../../nbs/data/22_files.ipynb #833cda3f
+# %% ../../nbs/data/22_files.ipynb #53789bd4
 _PREFIXES = {'n': 1e-6, 'nano': 1e-6, 'u': 1e-3, 'micro': 1e-3, 'm': 1., 'milli': 1., '': 1e3}
 
 def millivolts(
     unit:str, # As a file writes it
 ) -> float|None:
     "How many millivolts one such unit is; None where it is no voltage"
-    plain = re.sub(r'[\s\[\]()]', '', unit or '').lower()
+    plain = re.sub(r'[\s\[\]()]', '', unicodedata.normalize('NFKC', unit or '')).lower()
     found = re.fullmatch(r'(.*?)(v|volts?)', plain)
     if not found: return None
     lost = found[1] == '?' or found[1] and not any(c.isascii() for c in found[1])
@@ -122,7 +122,7 @@ def in_single(
         return single(exact(start, stop) if stop > start else exact(0, 1)[:0], offset[0])
     return read
 
-# %% ../../nbs/data/22_files.ipynb #7b552141
+# %% ../../nbs/data/22_files.ipynb #cc870689
 def array_source(
     signal,  # `(L,)`, `(L, leads)` or `(leads, L)`: an array, a list, a masked array
     fs,      # Samples a second
@@ -132,13 +132,16 @@ def array_source(
 ) -> Source:
     "An array as a recording"
     if hasattr(signal, 'detach'): signal = signal.detach().cpu().float() # a tensor
-    signal = np.asanyarray(signal)
+    try: signal = np.asanyarray(signal)
+    except ValueError as e: raise RecordError(f"expected leads of the same length, (L,) or (L, leads); got what makes no array ({str(e).splitlines()[0]})") from None
     if signal.dtype == object and all(isinstance(v, (Real, type(None))) for v in signal.flat): signal = signal.astype(float)
     if signal.ndim not in (1, 2) or signal.dtype.kind not in 'fiu':
         raise RecordError(f"expected real numbers of shape (L,) or (L, leads), got {signal.dtype} "
                           f"of shape {signal.shape}")
     if not signal.size: raise RecordError(f"{name} holds no sample: its shape is {signal.shape}")
     fs = checked_rate(fs, needed=False)
+    if leads is None and signal.ndim == 2 and len(signal) > 50 and any(map(_rises, signal[:10_000].T)): # a clock among the leads
+        return frame_source(pd.DataFrame(np.ma.filled(signal.astype(float), np.nan)), fs, name)
     if fs is None:
         raise RecordError(f"{name} does not say how fast it was sampled; give fs in Hz, as in "
                           f"fs=360")
@@ -855,17 +858,15 @@ def _rate_on_top(words):
     start, rate = (float(w[0]) if _is_number(w[0], '.') else 0 for w in words[:2])
     return rate if 1e9 < start < 4e9 and 10 < rate < 20_000 else None
 
-# %% ../../nbs/data/22_files.ipynb #8fc6b6c8
-_SAMPLE = r'(?:sampl|abtast|[ée]chantillon|muestre|campion|amostra)\w*'
-_RATES_IN_WORDS = [re.compile(p, re.I) for p in (
-    _SAMPLE + r'[^0-9\n]*?(?:rate|freq\w*)[^0-9\n]*?(\d+(?:[., ]\d+)?)\s*(k?)',
-    r'(?:mess|abtast)(?:rate|frequenz)[^0-9\n]*(\d+(?:[., ]\d+)?)\s*(k?)',
-    r'\b(?:fs|sps|sfreq)\b[^0-9\n]{0,4}(\d+(?:[.,]\d+)?)\s*(k?)',
-    _SAMPLE + r'[^0-9\n]*?(\d+(?:[., ]\d+)?)\s*(k?)(?:hz|hertz|hercios|ヘルツ)')]
-_HERTZ = re.compile(r'^[^0-9\n]*[,;:=\t]\s*"?(\d+(?:[., ]\d+)?)\s*(k?)(?:hz|hertz|hercios|ヘルツ)\s*"?$', re.I)
+# %% ../../nbs/data/22_files.ipynb #1eb5ac58
+_RATE_WORDS = re.compile(r'(?:sampl|abtast|[ée]chantillon|muestre|campion|amostra)\w*[^0-9\n:=,]*?(?:rate|freq\w*|hz)|'
+                         r'(?:mess|abtast)(?:rate|frequenz)|\b(?:fs|sps|sfreq)\b|'
+                         r'(?:fr[ée]qu\w*|frec\w*)[^0-9\n:=,]*(?:[ée]chantillon|muestre|campion|amostra)\w*', re.I)
+_AMOUNT = r'(\d+(?:[., ]\d+)?(?:e[+-]?\d+)?)'
+_HERTZ = re.compile(_AMOUNT + r'\s*(k?)(?:hz|hertz|hercios|ヘルツ)(?!\w)', re.I)
 _NO_RATE = re.compile(r'filt|notch|pass|cut|band|mains|netz|line|heart|puls', re.I)
 _STEPS_IN_WORDS = [re.compile(p, re.I) for p in (
-    rf'(?:{_SAMPLE}[ _-]*)?(?:interval\w*|period\w*)[^0-9\n]*(\d+(?:[.,]\d+)?)\s*(ms|us|\xb5s|\u03bcs|s)\b',
+    r'(?:interval\w*|period\w*)[^0-9\n]*(\d+(?:[.,]\d+)?)\s*(ms|us|\xb5s|\u03bcs|s)\b',
     r'(\d+(?:[.,]\d+)?)\s*(msec|sec)[a-z]*/sample')]
 SECONDS = {u: s for s, names in {
     86400.: 'd days', 3600.: 'h hours', 60.: 'min minutes', 1.: 's sec second seconds',
@@ -882,20 +883,22 @@ def stated_rate(
         return float(re.sub('[., ]', '', m[1])) if thousands else plain
     found, unnamed = set(), set()
     for line in lines:
-        m = next((m for p in _RATES_IN_WORDS if (m := p.search(line))), None)
-        if m: found.add(number(m)*(1000 if m[2] else 1))
-        elif (m := _HERTZ.search(line)) and not _NO_RATE.search(line): unnamed.add(number(m)*(1000 if m[2] else 1))
+        hertz = {number(m)*(1000 if m[2] else 1) for m in _HERTZ.finditer(line)}
+        if (m := _RATE_WORDS.search(line)):
+            behind = re.search(r'[:=,\t]+[" ]*' + _AMOUNT, line[m.end():]) or re.search('[^0-9]*' + _AMOUNT, line[m.end():])
+            found |= hertz or ({number(behind)} if behind else set())
+        elif not _NO_RATE.search(line): unnamed |= hertz
         m = next((m for p in _STEPS_IN_WORDS if (m := p.search(line))), None)
         if m and number(m): found.add(round(1/(number(m)*SECONDS[m[2].lower()]), 9))
-    found = {f for f in found or unnamed if 1e-3 < f < 1e6}
+    found = {f for f in found if 25 <= f <= 20_000} or {f for f in unnamed if 25 <= f <= 20_000}
     return found.pop() if len(found) == 1 else None
 
-# %% ../../nbs/data/22_files.ipynb #4bca35e5
+# %% ../../nbs/data/22_files.ipynb #9d0af840
 def split_unit(
     name, # Of a column
 ) -> tuple: # (name, unit or None)
     "A column's name, and its unit where it names a voltage"
-    bare = name.strip()
+    bare = unicodedata.normalize('NFKC', name).strip()
     if millivolts(bare) and bare.lower() != 'v': return '', bare
     for pattern in (r'(.*?)[\s_,/]*[\[(]\s*([^\[\]()]+?)\s*[\])]',
                     r'(.*?)[\s_/]+([mMuU\xb5\u03bcnN][vV])'):
@@ -914,7 +917,7 @@ def stated_unit(
         found |= {m.lower() for m in re.findall(r'\b(?:micro|milli)volts?\b', line, re.I)}
     return found.pop() if len({millivolts(u) for u in found}) == 1 else None
 
-# %% ../../nbs/data/22_files.ipynb #6f2cc23b
+# %% ../../nbs/data/22_files.ipynb #bde0d542
 _FORM = re.compile(r'(?:(?:sur|first|last|fore|vor|nach|full|pa[ct]ient\w*)?[ _-]*(?:name|nom|nombre|'
                    r'nome|naam|birth\w*|geburt\w*|dob|age|alter|sex|gender|geschlecht|patient\w*|'
                    r'subject\w*|mrn|date|datum|recorded\w*|device|ger[äa]t)'
@@ -954,14 +957,16 @@ def column_names(
         if not line.strip(): break
         words = _row(line, d)
         if not words or not d.width - ends <= len(words) <= d.width or not any(words): continue
+        if any(words[d.width - ends:]) or d.width == 1 and words[0][:1].isdigit(): continue
         words += ['']*(d.width - len(words))
         if words[0].endswith(('=', ':')) or re.fullmatch('[-=_+ ]*|{.*', ''.join(words)): continue
-        other = all('(' in w or '/' in w or w.lower() in _KINDS or _is_unit(w) for w in words)
+        def other_unit(w): return '/' in w or w.lower() in _KINDS or bool(re.fullmatch(r'[\[(].*[\])]', w))
+        other = all(other_unit(w) or _is_unit(w) for w in words)
         if other and any(map(_is_unit, words)):
             if d.width == 1: return words
             units = units or words
         elif {w.lower() for w in words} <= _KINDS or any(_is_number(w, '.') for w in words): continue
-        elif d.width < 3 and _FORM.match(words[0]): continue
+        elif d.width < 3 and _FORM.match(words[0]) and not split_unit(words[-1])[1]: continue
         elif d.width > 1 or _LEAD.search(words[0]) and line.lstrip()[0] not in '#%': rows.append(words)
     if rows:
         best = max(rows, key=lambda r: len({w for w in r if w}))
@@ -1012,7 +1017,7 @@ def listed_names(
             return ['time']*(width - len(names)) + names
     return None
 
-# %% ../../nbs/data/22_files.ipynb #45deaff2
+# %% ../../nbs/data/22_files.ipynb #89c2c3ba
 _TIMES = {'', 't', 'time', 'elapsed time', 'sample', 'sample #', 'samp', 'sample index', 'index',
           'date', 'timestamp', 'zeit', 'temps', 'tiempo', 'nseq', 'counter', 'datetime',
           'unix timestamp', *SECONDS}
@@ -1042,10 +1047,13 @@ def as_seconds(
     words = words.str.replace(r'^0 days ', '', regex=True)
     words = words.str.replace(r'^(\d+:\d+:\d+):(\d{3})$', r'\1.\2', regex=True)
     if words.empty or not words.iloc[:50].str.contains(r'\d[:\-/.]\d').all(): return None
+    half = words.str.extract(r'(?i)\s*([ap])\.?m\.?$')[0].str.lower()
+    if half.notna().all(): words = words.str.replace(r'(?i)\s*[ap]\.?m\.?$', '', regex=True)
     parts = words.str.extract(r'^(?:(?:(\d+):)?(\d+):)(\d+(?:[.,]\d+)?)$')
     if parts[2].notna().mean() > .95:
         h, m, s = (pd.to_numeric(parts[i].str.replace(',', '.'), errors='coerce').fillna(0)
                    for i in range(3))
+        if half.notna().all(): h = h % 12 + 12*(half == 'p')
         seconds = h*3600 + m*60 + s
         seconds += 86400*np.cumsum(np.r_[0, np.diff(seconds) < -43200]) # past midnight
     else:
@@ -1071,7 +1079,7 @@ def rises(
     return bool((steps >= 0).all() and (steps > 0).mean() > .02
                 or (np.abs(steps - usual) < 1e-6*usual).mean() > .9)
 
-# %% ../../nbs/data/22_files.ipynb #10922ba3
+# %% ../../nbs/data/22_files.ipynb #8018fb8f
 def clock_rate(
     x,    # `(n,)` times, float64
     unit, # Seconds in their unit, or None
@@ -1085,6 +1093,8 @@ def clock_rate(
     moves = np.flatnonzero(steps)
     if len(moves) < 5: return None
     if (steps < 0).mean() > .1: # stamps of blocks, in no order within them
+        blocks = np.median(x[:len(x)//100*100].reshape(-1, 100), axis=1)
+        if (np.diff(blocks) <= 0).any(): return None
         rate = len(steps)/(x[-1] - x[0]) if x[-1] > x[0] else 0
         return (rate, False, 1., 9., True) if 25 <= rate <= 5000 else None
     if np.median(steps[moves]) < 0: return None
@@ -1102,7 +1112,7 @@ def clock_rate(
     whole = round(rate) if abs(rate/round(rate) - 1) < 1e-3 else rate
     return float(whole), bool(exact), fitting[0], float(np.std(between)/np.mean(between)), falls
 
-# %% ../../nbs/data/22_files.ipynb #421a0c12
+# %% ../../nbs/data/22_files.ipynb #6c22924b
 def _as_numbers(column):
     "A pandas series of numbers or words as a series of float64, NaN for a word"
     if pd.api.types.is_datetime64_any_dtype(column): return column.astype('int64')*np.nan
@@ -1123,19 +1133,26 @@ class Columns:
     even:bool=False   # Are they regular enough to show where many samples are missing?
     exact:bool=False  # Or where a single one is?
 
+def _ordered(name, found, falls):
+    "What a clock says; refuses times in no order"
+    if found is None and falls > .1: raise RecordError(f"the times in column {name!r} are in no order; sort the rows by them")
+    return found
+
 def _times_of(column, name):
     "None for a signal; else whether a column of times says a rate, and which"
     numbers = _as_numbers(column).to_numpy(float, na_value=np.nan)
     if (np.isnan(numbers) & column.notna().to_numpy()).mean() > .5*column.notna().mean():
         seconds = as_seconds(column)
-        return (None if seconds is None else clock_rate(seconds, 1.),)
+        if seconds is None: return (None,)
+        steps = np.diff(seconds[np.isfinite(seconds)])
+        return (_ordered(name, clock_rate(seconds, 1.), (steps < 0).mean() if len(steps) > 50 else 0),)
     falls = (np.diff(numbers[np.isfinite(numbers)]) < 0).mean() if len(numbers) > 50 else 0
     if named_time(name) and not isinstance(name, int) and rises(-numbers):
         raise RecordError(f"the times in column {name!r} fall; turn the recording round")
     known = numbers[np.isfinite(numbers)]
     stamps = len(known) and known.min() > 1e8 and np.ptp(known) < .01*known.min() # seconds since 1970, say
     if rises(numbers) or named_time(name) and not isinstance(name, int) and (falls < .1 or stamps):
-        return (clock_rate(numbers, _time_unit(name)),)
+        return (_ordered(name, clock_rate(numbers, _time_unit(name)), falls),)
 
 def _no_long_form(frame, leads, clocks, name):
     "Refuses a table with several signals one below the other, told apart by a column of words"
