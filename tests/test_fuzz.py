@@ -246,7 +246,7 @@ def written(r):
     x = np.stack([(ECG[first:first + n]*(-1)**i*(1 + .3*i) + rng.normal(0, .02, n))*scale + r['offset'] for i in range(r['leads'])], 1).round(digits)
     if r['missing'] is not None: x[rng.random(x.shape) < .02] = np.nan
     if r['missing'] == '' and x.shape[1] == 1: x[0] = np.nanmedian(x).round(digits) # an empty line below the head ends the head
-    if r['missing'] is not None and not r['last']: x[-1] = np.nanmedian(x).round(digits) # a last line without an end may have been cut
+    if r['missing'] is not None: x[-1] = np.nanmedian(x).round(digits) # a last line that ends early may have been cut
     names = ['II', 'V1', 'aVF'][:r['leads']]
     heads = [f'{a}{" "*bool(r["sep"].strip())}[{r["unit"]}]' if r['unit'] and r['place'] == 'name' else a for a in names]
     rows = [[v if v == v else r['missing'] for v in row] for row in x.tolist()]
@@ -543,7 +543,7 @@ def any_stranger(folder, r):
     path.write_bytes(file.read_bytes())
     source, x = read(path, may_need(path.name))
     if source is None: return 'refused'
-    if path.suffix in ('.csv', '.txt', '.tsv') and len(x) < 10: return 'a few lines of numbers'
+    if path.name.endswith(('.csv', '.txt', '.tsv', '.csv.gz')) and len(x) < 10: return 'a few lines of numbers'
     assert np.array_equal(x, truth, equal_nan=True) or set(source.notes) - set(true.notes), f'{file.name} as {path.name}: {source}, {source.notes}'
     return 'read as what it is'
 
@@ -563,7 +563,7 @@ def any_swap(folder, r):
     for i, name in enumerate(names):
         source, x = read(folder/str(i)/name, may_need(name))
         if source is None: came.append('refused'); continue
-        if name.endswith(('.csv', '.txt')) and len(x) < 10: came.append('a few lines of numbers'); continue
+        if name.endswith(('.csv', '.txt', '.csv.gz')) and len(x) < 10: came.append('a few lines of numbers'); continue
         same = [s for s in signals if x.shape == s.shape and np.allclose(x, s, equal_nan=True, atol=.01) or x.shape[0] == s.shape[0] and np.allclose(x[:, 0], s[:, 0], atol=.01)]
         assert same or source.notes, f'{one.name} of {r["kinds"][0]} and {two.name} of {r["kinds"][1]} changed places: {source}'
         came.append('read')
