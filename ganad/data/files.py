@@ -6,11 +6,11 @@ Docs: https://ganad.github.io/ganad/data/files.html.md"""
 
 # %% auto #0
 __all__ = ['BEAT_SYMBOLS', 'SECONDS', 'ENDINGS', 'RecordError', 'Source', 'clock', 'millivolts', 'checked_rate', 'single',
-           'costly_offset', 'in_single', 'array_source', 'unique', 'stored_arrays', 'agreed_rate', 'encoding',
-           'WfdbHeader', 'wfdb_path', 'wfdb_header', 'wfdb_source', 'wfdb_annotations', 'choose_lead', 'lead_words',
-           'edf_source', 'fields', 'comma_is_decimal', 'Dialect', 'find_dialect', 'numbers_on_top', 'stated_rate',
-           'split_unit', 'stated_unit', 'column_names', 'listed_names', 'named_time', 'as_seconds', 'rises',
-           'clock_rate', 'Columns', 'sort_columns', 'opened_text', 'text_source', 'frame_source', 'kind_of',
+           'costly_offset', 'in_single', 'array_source', 'bare_name', 'unique', 'stored_arrays', 'agreed_rate',
+           'encoding', 'WfdbHeader', 'wfdb_path', 'wfdb_header', 'wfdb_source', 'wfdb_annotations', 'choose_lead',
+           'lead_words', 'edf_source', 'fields', 'comma_is_decimal', 'Dialect', 'find_dialect', 'numbers_on_top',
+           'stated_rate', 'split_unit', 'stated_unit', 'column_names', 'listed_names', 'named_time', 'as_seconds',
+           'rises', 'clock_rate', 'Columns', 'sort_columns', 'opened_text', 'text_source', 'frame_source', 'kind_of',
            'open_record']
 
 # %% ../../nbs/data/22_files.ipynb #485dba8b
@@ -122,7 +122,7 @@ def in_single(
         return single(exact(start, stop) if stop > start else exact(0, 1)[:0], offset[0])
     return read
 
-# %% ../../nbs/data/22_files.ipynb #cc870689
+# %% ../../nbs/data/22_files.ipynb #a702a5b0
 def array_source(
     signal,  # `(L,)`, `(L, leads)` or `(leads, L)`: an array, a list, a masked array
     fs,      # Samples a second
@@ -155,6 +155,12 @@ def array_source(
     leads = leads or (['signal'] if many == 1 else [f'lead {i + 1}' for i in range(many)])
     return Source(name, fs, len(signal), unique(leads), in_single(exact, len(signal)), unit)
 
+def bare_name(
+    path, # Of a file
+) -> str: # What its results may be called after; never empty, nor dots alone
+    "The name of a file without its ending"
+    return Path(path.name.removesuffix('.gz')).stem.strip('. ') or 'record'
+
 def unique(
     leads, # Names, None where there is none
 ) -> list: # Names, none twice
@@ -168,7 +174,7 @@ def unique(
         out.append(name)
     return out
 
-# %% ../../nbs/data/22_files.ipynb #92768dd4
+# %% ../../nbs/data/22_files.ipynb #0180dc25
 _RATES = ('fs', 'freq', 'frequency', 'sampling_rate', 'samplingrate', 'sampling_frequency',
           'samplerate', 'sample_rate', 'sfreq', 'hz')
 
@@ -209,7 +215,7 @@ def stored_arrays(
     rates = {r for r in rates if 0 < r < float('inf')}
     stated = rates.pop() if len(rates) == 1 else None
     rate, notes = agreed_rate(path.name, checked_rate(fs, needed=False), stated, 'file')
-    source = array_source(*signals.values(), rate, path.stem)
+    source = array_source(*signals.values(), rate, bare_name(path))
     source.notes += notes
     return source
 
@@ -231,7 +237,7 @@ def agreed_rate(
     return stated, [f"the {by} says a sampling rate of {stated:.6g} Hz, but {given:g} Hz was "
                     f"given: the file's was used"]
 
-# %% ../../nbs/data/22_files.ipynb #bdff8371
+# %% ../../nbs/data/22_files.ipynb #07d0a3f7
 def encoding(
     raw:bytes, # The first bytes of a file, or all
 ) -> str: # As Python names it
@@ -248,14 +254,17 @@ def encoding(
 def _signal_lines(lines):
     "The fields of the signal lines, by `wfdb`, with the files' names as they are"
     files, rest = zip(*(line.split(None, 1) for line in lines)) if lines else ((), ())
+    for r in rest:
+        if r.split()[1:2] and r.split()[1].endswith('/'): raise ValueError(f'no unit behind {r.split()[1]!r}')
     found = wfdb_fields._parse_signal_lines([f'x {r}' for r in rest])
     return dict(found, file_name=list(files),
                 samps_per_frame=[n or 1 for n in found['samps_per_frame']])
 
 def _plain_rate(word):
     "The rate of a record line, 360 or 360/1000(0), as `wfdb` reads it"
-    rate = float(re.match(r'[-+.\deE]+', word)[0])
-    if not 0 < rate < 1e7: raise ValueError(f'a sampling rate of {word} Hz')
+    found = re.fullmatch(r'([-+.\deE]+)([/(].*)?', word)
+    rate = float(found[1]) if found else 0
+    if not 0 < rate < 1e7: raise ValueError(f'a sampling rate of {word!r} Hz')
     return f'{rate:.10f}'.rstrip('0').rstrip('.')
 
 def _header_file(path):
@@ -441,7 +450,7 @@ class _Checksum:
                                   f"checksum in {self.name}.hea; the file was changed or damaged, so "
                                   "get the record anew")
 
-# %% ../../nbs/data/22_files.ipynb #bc3276fc
+# %% ../../nbs/data/22_files.ipynb #2fb7dd37
 def _factors(header, columns):
     "To millivolts, and the unit, of each chosen lead; segments may differ in it"
     found = {}
@@ -474,7 +483,7 @@ def wfdb_source(
         if fs is None:
             header.notes.append(f"{path.name}.hea states no sampling rate: 250 Hz was taken, as "
                                 f"the format has it")
-    if not header.length: raise RecordError(f"record {path.name} holds no sample")
+    if not header.length: raise RecordError(f"record {path.name} holds no sample, or does not state how many, which a packed record must")
     k = header.per_frame[choose_lead(header.leads, lead, prefer, path.name)[0]]
     columns = [i for i, n in enumerate(header.per_frame) if n == k]
     factors, units = _factors(header, columns)
@@ -529,7 +538,7 @@ def _no_record(path):
     return RecordError(f"{there}, nor any other WFDB header; a record is a WFDB name without an "
                        f"ending, or a file that ends in {', '.join(ENDINGS)}")
 
-# %% ../../nbs/data/22_files.ipynb #5e225a9e
+# %% ../../nbs/data/22_files.ipynb #6f34a059
 BEAT_SYMBOLS = list('NLRBAaJSVrFejnE/fQ?')
 
 def wfdb_annotations(
@@ -547,6 +556,7 @@ def wfdb_annotations(
     raw = file.read_bytes()
     if len(raw) and len(raw) % 16 == 0 and not any(raw[::16]) and raw[1:2].isalpha() and len(raw) > 16:
         raise RecordError(f"the annotations {file.name} are in the AHA format, which is not read; convert them to WFDB's")
+    if len(raw) % 2 or raw[-2:] != b'\0\0': raise RecordError(f"the annotations {file.name} cannot be read: they are cut short, or none. Get the file anew, or leave the beats to be detected")
     try: notes = wfdb.rdann(str(path), ending)
     except Exception as e:
         raise RecordError(f"the annotations {file.name} cannot be read ({e}). Get the file anew, "
@@ -667,7 +677,7 @@ def _onsets(file, head, count, samples, width, first):
         return float(found[0])
     return np.array([one(i) for i in range(count)])
 
-# %% ../../nbs/data/22_files.ipynb #a93e0894
+# %% ../../nbs/data/22_files.ipynb #3368f763
 def edf_source(
     path,      # An EDF, EDF+, BDF or BDF+ file
     lead=None, # The lead that will be scored; default: the first that looks like ECG
@@ -720,7 +730,7 @@ def edf_source(
         part = [part[i].data[start - first*k:][:stop - start]*f for i, f in zip(same, factors)]
         return np.stack(part, 1)
     unit = ['mV' if millivolts(u) else u or 'units of the file' for u in units]
-    return Source(path.stem, k/duration, count*k, [names[i] for i in same],
+    return Source(bare_name(path), k/duration, count*k, [names[i] for i in same],
                   in_single(exact, count*k), unit, notes=notes)
 
 # %% ../../nbs/data/22_files.ipynb #f617488e
@@ -1017,7 +1027,7 @@ def listed_names(
             return ['time']*(width - len(names)) + names
     return None
 
-# %% ../../nbs/data/22_files.ipynb #89c2c3ba
+# %% ../../nbs/data/22_files.ipynb #628af113
 _TIMES = {'', 't', 'time', 'elapsed time', 'sample', 'sample #', 'samp', 'sample index', 'index',
           'date', 'timestamp', 'zeit', 'temps', 'tiempo', 'nseq', 'counter', 'datetime',
           'unix timestamp', *SECONDS}
@@ -1059,8 +1069,8 @@ def as_seconds(
     else:
         plain = words.str.replace(r'(?<=:\d\d),(?=\d)', '.', regex=True)
         def read(day_first):
-            stamps = pd.to_datetime(plain, errors='coerce', utc=True, format='mixed',
-                                    dayfirst=day_first)
+            try: stamps = pd.to_datetime(plain, errors='coerce', utc=True, format='mixed', dayfirst=day_first)
+            except (ValueError, OverflowError): return plain.map(lambda _: np.nan) # a year that cannot be
             return (stamps - pd.Timestamp(0, tz='UTC')).dt.total_seconds()
         # The day comes first where the year does not and dots stand between; with slashes the reading
         # under which the recording is shorter is the right one
@@ -1079,7 +1089,7 @@ def rises(
     return bool((steps >= 0).all() and (steps > 0).mean() > .02
                 or (np.abs(steps - usual) < 1e-6*usual).mean() > .9)
 
-# %% ../../nbs/data/22_files.ipynb #8018fb8f
+# %% ../../nbs/data/22_files.ipynb #920cf139
 def clock_rate(
     x,    # `(n,)` times, float64
     unit, # Seconds in their unit, or None
@@ -1103,8 +1113,10 @@ def clock_rate(
     between = between[np.abs(between) <= 3*usual]
     if not between.sum() > 0 or unit is None and np.median(steps) == usual == 1: return None
     falls = bool((np.diff(x) < 0).any())
-    exact = (np.abs(steps - usual) < .1*usual).mean() > .98 and not falls
+    exact = (np.abs(steps - usual) < .1*usual).mean() > .98
     rate = 1/usual if exact else len(between)/between.sum()
+    runs = np.diff(moves)[steps[moves[1:]] == usual] # lines between two times, where many have the same
+    if len(runs) and np.median(runs) > 1.5 and (runs == np.median(runs)).mean() > .5: rate = np.median(runs)/usual
     fitting = [u for u in ((unit,) if unit else (1., 1e-3, 1e-6, 1e-9, 86400.))
                if 25 <= rate/u <= (20_000 if unit else 5000)]
     if len(fitting) != 1: return None
@@ -1112,7 +1124,7 @@ def clock_rate(
     whole = round(rate) if abs(rate/round(rate) - 1) < 1e-3 else rate
     return float(whole), bool(exact), fitting[0], float(np.std(between)/np.mean(between)), falls
 
-# %% ../../nbs/data/22_files.ipynb #6c22924b
+# %% ../../nbs/data/22_files.ipynb #700f15c7
 def _as_numbers(column):
     "A pandas series of numbers or words as a series of float64, NaN for a word"
     if pd.api.types.is_datetime64_any_dtype(column): return column.astype('int64')*np.nan
@@ -1149,6 +1161,8 @@ def _times_of(column, name):
     falls = (np.diff(numbers[np.isfinite(numbers)]) < 0).mean() if len(numbers) > 50 else 0
     if named_time(name) and not isinstance(name, int) and rises(-numbers):
         raise RecordError(f"the times in column {name!r} fall; turn the recording round")
+    if falls >= .1 and named_time(name) and not isinstance(name, int) and (found := clock_rate(np.sort(numbers), None)) and found[1]:
+        _ordered(name, None, falls)
     known = numbers[np.isfinite(numbers)]
     stamps = len(known) and known.min() > 1e8 and np.ptp(known) < .01*known.min() # seconds since 1970, say
     if rises(numbers) or named_time(name) and not isinstance(name, int) and (falls < .1 or stamps):
@@ -1156,11 +1170,12 @@ def _times_of(column, name):
 
 def _no_long_form(frame, leads, clocks, name):
     "Refuses a table with several signals one below the other, told apart by a column of words"
-    if not any((frame[c] == frame[c].shift()).mean() > .3 for c, found in clocks if found): return
-    for c in frame:
+    if not any(.3 < (frame[c] == frame[c].shift()).mean() < .95 for c, found in clocks if found): return
+    for c in set(frame) - {c for c, _ in clocks if pd.api.types.is_numeric_dtype(frame[c])}:
         words = frame[c].dropna()
-        if c in leads or not 1 < words.nunique() < 20 or pd.api.types.is_numeric_dtype(words): continue
-        if (words != words.shift()).mean() > .3 and as_seconds(words) is None:
+        whole = pd.api.types.is_integer_dtype(words) or not pd.api.types.is_numeric_dtype(words)
+        if not whole or not 1 < words.nunique() < 20: continue
+        if (words != words.shift()).mean() > .3 and (pd.api.types.is_numeric_dtype(words) or as_seconds(words) is None):
             raise RecordError(f"{name} has rows of several signals, told apart by column {c!r}; give each signal a column of its own")
 
 def sort_columns(
@@ -1260,7 +1275,7 @@ class _Rows:
         self.gaps += missing[missing > 0].tolist()
         return np.insert(data, np.repeat(np.arange(len(data)), missing), np.nan, axis=0)
 
-# %% ../../nbs/data/22_files.ipynb #92c7698d
+# %% ../../nbs/data/22_files.ipynb #6c63daec
 def _notes(rows, fs):
     "What is odd about the rows"
     out = []
@@ -1326,9 +1341,9 @@ def _collected(path, chunks, given, head=None, unit=None, before=0):
             chunk, seconds = chunk[np.isfinite(seconds)], seconds[np.isfinite(seconds)]
         rows.add(np.stack([_numbers(chunk[c], path.name, before) for c in columns.leads], 1), seconds)
     if rows is None: raise RecordError(f"{path.name} holds no signal: it has no line of numbers")
-    return _rows_source(rows, fs, Path(path.name.removesuffix('.gz')).stem, notes)
+    return _rows_source(rows, fs, bare_name(path), notes)
 
-# %% ../../nbs/data/22_files.ipynb #2fcdb9dd
+# %% ../../nbs/data/22_files.ipynb #7cf557ea
 @contextmanager
 def opened_text(
     path, # A text, perhaps packed with gzip
@@ -1372,7 +1387,8 @@ def _plan(path, lines):
     if (rate := _rate_on_top(rows)): d.first += 2
     else: d.first += numbers_on_top([r for r in rows if len(r) == d.width], d.decimal)
     numbered = r'(ch|channel|a)?[ _]?\d*|\*'
-    if listed and all(re.fullmatch(numbered, n.lower()) or named_time(n) for n in names or ()): names = listed
+    if listed and all(re.fullmatch(numbered, n.lower()) or named_time(n) for n in names or ()):
+        names = [l or n for l, n in zip(listed, names or ['']*len(listed))]
     names = unique(names + [None]*(d.width - len(names))) if names else list(range(d.width))
     return d, names, rate or stated_rate(head), stated_unit(head)
 
