@@ -1,5 +1,5 @@
 "What several test files share: the data, a cache of their own, slow tests by flag."
-import os
+import os, sys
 os.environ.setdefault('OMP_NUM_THREADS', '1') # torch's threads spin: several test processes on few cores would slow each other
 
 import pytest
@@ -9,6 +9,8 @@ from ganad.settings import data_folder, data_named
 
 def pytest_addoption(parser):
     parser.addoption('--slow', action='store_true', help='run tests marked slow, too')
+    parser.addoption('--fuzz', type=float, default=0., metavar='MINUTES', help='look for faults of reading for so long, in files made at random; default: a few, always the same')
+    parser.addoption('--fuzz-seed', type=int, metavar='N', help='the examples of a seed that --fuzz printed')
 
 def pytest_configure(config):
     config.addinivalue_line('markers', 'slow: takes most of a minute or more; run with --slow')
@@ -20,6 +22,13 @@ def pytest_collection_modifyitems(config, items):
     if config.getoption('--slow'): return
     for item in items:
         if 'slow' in item.keywords: item.add_marker(pytest.mark.skip(reason='slow: run with --slow'))
+
+def pytest_terminal_summary(terminalreporter, config):
+    fuzz = sys.modules.get('test_fuzz')
+    if not fuzz or not config.getoption('--fuzz'): return
+    terminalreporter.section('examples of the fuzz')
+    for (kind, came), n in sorted(fuzz.COUNTS.items()): terminalreporter.write_line(f'{n:>9,}  {kind}: {came}')
+    for kind, seeds in fuzz.SEEDS.items(): terminalreporter.write_line(f'{kind}, seeds: {" ".join(map(str, seeds))}')
 
 def _group(item):
     "With `-n 2 --dist loadgroup` a file's tests stay in one process, with what they made; the contract's, which are most of all, those of one detector"
