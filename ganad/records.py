@@ -219,6 +219,7 @@ def walk(
     order = [column, *(i for i in range(len(source.leads)) if i != column)]
     rows, typical, reach, last = [], _Thinned(), [np.inf, -np.inf], None
     follower = Follower(detector) if isinstance(detector, CalibratedDetector) else None
+    if fs > 20_000: raise RecordError(f"record {source.name}: {fs:g} samples a second are more than any ECG has (20,000); is the sampling rate right? Else resample it first")
     try: quality = Quality(fs, source.length, lead_words(source.leads[column]))
     except ValueError as e: raise RecordError(f"record {source.name}: {e}") from None
     for lo, start, stop, hi in tqdm(steps, desc=source.name, unit='piece', disable=not progress or len(steps) < 4, leave=False):

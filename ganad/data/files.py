@@ -174,7 +174,7 @@ def unique(
         out.append(name)
     return out
 
-# %% ../../nbs/data/22_files.ipynb #0180dc25
+# %% ../../nbs/data/22_files.ipynb #236a53a5
 _RATES = ('fs', 'freq', 'frequency', 'sampling_rate', 'samplingrate', 'sampling_frequency',
           'samplerate', 'sample_rate', 'sfreq', 'hz')
 
@@ -187,7 +187,10 @@ def _arrays(path):
     return {' '.join(k.split()): np.squeeze(v) for k, v in held
             if not k.startswith('__') and isinstance(v, np.ndarray)}
 
-def _rises(v): return v.ndim == 1 and len(v) > 50 and bool((np.diff(v.astype(float)) > 0).all())
+def _rises(v):
+    "Does a column of numbers rise at each step, as a clock does?"
+    if v.ndim != 1 or len(v) < 51 or not np.isfinite(v).all(): return False
+    return bool((np.diff(v.astype(float)) > 0).all())
 
 def stored_arrays(
     path, # A .npy, .npz or .mat file
@@ -237,7 +240,7 @@ def agreed_rate(
     return stated, [f"the {by} says a sampling rate of {stated:.6g} Hz, but {given:g} Hz was "
                     f"given: the file's was used"]
 
-# %% ../../nbs/data/22_files.ipynb #07d0a3f7
+# %% ../../nbs/data/22_files.ipynb #dcf7ee69
 def encoding(
     raw:bytes, # The first bytes of a file, or all
 ) -> str: # As Python names it
@@ -264,7 +267,7 @@ def _plain_rate(word):
     "The rate of a record line, 360 or 360/1000(0), as `wfdb` reads it"
     found = re.fullmatch(r'([-+.\deE]+)([/(].*)?', word)
     rate = float(found[1]) if found else 0
-    if not 0 < rate < 1e7: raise ValueError(f'a sampling rate of {word!r} Hz')
+    if not 0 < rate < 1e7: raise ValueError(f'a sampling rate of {word} Hz')
     return f'{rate:.10f}'.rstrip('0').rstrip('.')
 
 def _header_file(path):
@@ -538,7 +541,7 @@ def _no_record(path):
     return RecordError(f"{there}, nor any other WFDB header; a record is a WFDB name without an "
                        f"ending, or a file that ends in {', '.join(ENDINGS)}")
 
-# %% ../../nbs/data/22_files.ipynb #6f34a059
+# %% ../../nbs/data/22_files.ipynb #1bc3c24a
 BEAT_SYMBOLS = list('NLRBAaJSVrFejnE/fQ?')
 
 def wfdb_annotations(
@@ -556,6 +559,7 @@ def wfdb_annotations(
     raw = file.read_bytes()
     if len(raw) and len(raw) % 16 == 0 and not any(raw[::16]) and raw[1:2].isalpha() and len(raw) > 16:
         raise RecordError(f"the annotations {file.name} are in the AHA format, which is not read; convert them to WFDB's")
+    if not raw: raise RecordError(f"{file.name} holds no beat: it is empty; name another annotator")
     if len(raw) % 2 or raw[-2:] != b'\0\0': raise RecordError(f"the annotations {file.name} cannot be read: they are cut short, or none. Get the file anew, or leave the beats to be detected")
     try: notes = wfdb.rdann(str(path), ending)
     except Exception as e:
@@ -868,7 +872,7 @@ def _rate_on_top(words):
     start, rate = (float(w[0]) if _is_number(w[0], '.') else 0 for w in words[:2])
     return rate if 1e9 < start < 4e9 and 10 < rate < 20_000 else None
 
-# %% ../../nbs/data/22_files.ipynb #1eb5ac58
+# %% ../../nbs/data/22_files.ipynb #19ec8000
 _RATE_WORDS = re.compile(r'(?:sampl|abtast|[ée]chantillon|muestre|campion|amostra)\w*[^0-9\n:=,]*?(?:rate|freq\w*|hz)|'
                          r'(?:mess|abtast)(?:rate|frequenz)|\b(?:fs|sps|sfreq)\b|'
                          r'(?:fr[ée]qu\w*|frec\w*)[^0-9\n:=,]*(?:[ée]chantillon|muestre|campion|amostra)\w*', re.I)
@@ -893,17 +897,18 @@ def stated_rate(
         return float(re.sub('[., ]', '', m[1])) if thousands else plain
     found, unnamed = set(), set()
     for line in lines:
-        hertz = {number(m)*(1000 if m[2] else 1) for m in _HERTZ.finditer(line)}
+        hertz = [number(m)*(1000 if m[2] else 1) for m in _HERTZ.finditer(line)]
         if (m := _RATE_WORDS.search(line)):
+            hertz = [number(h)*(1000 if h[2] else 1) for h in _HERTZ.finditer(line, m.end())][:1] or hertz
             behind = re.search(r'[:=,\t]+[" ]*' + _AMOUNT, line[m.end():]) or re.search('[^0-9]*' + _AMOUNT, line[m.end():])
-            found |= hertz or ({number(behind)} if behind else set())
-        elif not _NO_RATE.search(line): unnamed |= hertz
+            found |= set(hertz or ([number(behind)] if behind else []))
+        elif not _NO_RATE.search(line): unnamed |= set(hertz)
         m = next((m for p in _STEPS_IN_WORDS if (m := p.search(line))), None)
         if m and number(m): found.add(round(1/(number(m)*SECONDS[m[2].lower()]), 9))
     found = {f for f in found if 25 <= f <= 20_000} or {f for f in unnamed if 25 <= f <= 20_000}
     return found.pop() if len(found) == 1 else None
 
-# %% ../../nbs/data/22_files.ipynb #9d0af840
+# %% ../../nbs/data/22_files.ipynb #990ff5da
 def split_unit(
     name, # Of a column
 ) -> tuple: # (name, unit or None)
@@ -913,7 +918,7 @@ def split_unit(
     for pattern in (r'(.*?)[\s_,/]*[\[(]\s*([^\[\]()]+?)\s*[\])]',
                     r'(.*?)[\s_/]+([mMuU\xb5\u03bcnN][vV])'):
         if (m := re.fullmatch(pattern, bare)) and millivolts(m[2]): return m[1], m[2]
-    return bare, None
+    return name.strip(), None
 
 def stated_unit(
     lines, # Above the numbers
@@ -1027,7 +1032,7 @@ def listed_names(
             return ['time']*(width - len(names)) + names
     return None
 
-# %% ../../nbs/data/22_files.ipynb #628af113
+# %% ../../nbs/data/22_files.ipynb #981931d9
 _TIMES = {'', 't', 'time', 'elapsed time', 'sample', 'sample #', 'samp', 'sample index', 'index',
           'date', 'timestamp', 'zeit', 'temps', 'tiempo', 'nseq', 'counter', 'datetime',
           'unix timestamp', *SECONDS}
@@ -1058,8 +1063,8 @@ def as_seconds(
     words = words.str.replace(r'^(\d+:\d+:\d+):(\d{3})$', r'\1.\2', regex=True)
     if words.empty or not words.iloc[:50].str.contains(r'\d[:\-/.]\d').all(): return None
     half = words.str.extract(r'(?i)\s*([ap])\.?m\.?$')[0].str.lower()
-    if half.notna().all(): words = words.str.replace(r'(?i)\s*[ap]\.?m\.?$', '', regex=True)
-    parts = words.str.extract(r'^(?:(?:(\d+):)?(\d+):)(\d+(?:[.,]\d+)?)$')
+    times = words.str.replace(r'(?i)\s*[ap]\.?m\.?$', '', regex=True) if half.notna().all() else words
+    parts = times.str.extract(r'^(?:(?:(\d+):)?(\d+):)(\d+(?:[.,]\d+)?)$')
     if parts[2].notna().mean() > .95:
         h, m, s = (pd.to_numeric(parts[i].str.replace(',', '.'), errors='coerce').fillna(0)
                    for i in range(3))
@@ -1205,7 +1210,7 @@ def sort_columns(
         out.even = uneven < .6
     return out
 
-# %% ../../nbs/data/22_files.ipynb #f767ccc1
+# %% ../../nbs/data/22_files.ipynb #2ab7e095
 def _numbers(column, name, before):
     "A column as float64; refuses a word with its line"
     numbers = _as_numbers(column)
@@ -1261,6 +1266,8 @@ class _Rows:
             at = self.rows + int(np.nanargmin(steps))
             raise RecordError(f"{self.name}: its times run backwards at sample {at:,}; are there two "
                               "recordings in one file? Split it")
+        latest = np.fmax.accumulate(np.r_[seconds[:1] - steps[0], seconds]) # a line out of order makes no gap
+        steps = np.where(np.diff(latest) < steps, np.diff(latest), steps).clip(0, None)
         if self.columns.exact:
             twice = (steps == 0) & (np.arange(len(steps)) + self.rows > 0)
             self.twice += int(twice.sum())
