@@ -62,7 +62,7 @@ def clock(
     digits = f".{part:0{decimals}d}" if decimals else ''
     return f"{whole//3600}:{whole//60%60:02d}:{whole%60:02d}{digits}"
 
-# %% ../../nbs/data/22_files.ipynb #53789bd4
+# %% ../../nbs/data/22_files.ipynb #dd927557
 _PREFIXES = {'n': 1e-6, 'nano': 1e-6, 'u': 1e-3, 'micro': 1e-3, 'm': 1., 'milli': 1., '': 1e3}
 
 def millivolts(
@@ -72,7 +72,7 @@ def millivolts(
     plain = re.sub(r'[\s\[\]()]', '', unicodedata.normalize('NFKC', unit or '')).lower()
     found = re.fullmatch(r'(.*?)(v|volts?)', plain)
     if not found: return None
-    lost = found[1] == '?' or found[1] and not any(c.isascii() for c in found[1])
+    lost = found[1] == '?' or 0 < len(found[1]) < 3 and not any(c.isascii() for c in found[1])
     prefix = 'u' if lost else found[1]
     return _PREFIXES.get(prefix)
 
@@ -737,7 +737,7 @@ def edf_source(
     return Source(bare_name(path), k/duration, count*k, [names[i] for i in same],
                   in_single(exact, count*k), unit, notes=notes)
 
-# %% ../../nbs/data/22_files.ipynb #f617488e
+# %% ../../nbs/data/22_files.ipynb #9c56a26f
 _NUMBER = {mark: re.compile(rf'[-+]?(\d+{sign}?\d*|{sign}\d+)([eE][-+]?\d+)?')
            for mark, sign in (('.', r'\.'), (',', ','))}
 _MISSING = {'', '-', '.', 'nan', 'na', 'n/a', 'n.a.', 'null', 'none', 'inf', '-inf', '+inf',
@@ -754,7 +754,11 @@ def fields(
     else: words = next(csv.reader([line], delimiter=sep, skipinitialspace=True), [])
     return [w.strip().strip('\'"').strip() for w in words]
 
-_MOMENT = re.compile(r"(?:\d+ days )?\[?\d{1,4}[:./-]\d{1,2}[:./-]\d.*|\d+:\d+([.,:]\d+)?\]?")
+_TIME = r'\d{1,2}:\d{2}(?::\d{2})?(?:[.,:]\d+)?(?:\s*[ap]\.?m\.?)?'
+_DATE = (r'(?:[a-z]+,?\s+)?(?:\d{1,4}[-/. ](?:\d{1,2}|[a-z]{3,9})[-/. ]\d{1,4}|[a-z]{3,9}\s+\d{1,2},?\s+\d{4}|'
+         r'\d{8}(?=T))')
+_MOMENT = re.compile(rf'\[?(?:\d+ days )?(?:{_DATE}[T ]*(?:{_TIME}|\d{{6}}(?:\.\d+)?)?|{_TIME})'
+                     rf'(?:\s*(?:z|utc|[+-]\d{{2}}:?\d{{2}}))?(?:\s+{_DATE})?\]?', re.I)
 
 def _is_number(word, decimal): return bool(_NUMBER[decimal].fullmatch(word))
 def _is_value(word, decimal):
@@ -1032,7 +1036,7 @@ def listed_names(
             return ['time']*(width - len(names)) + names
     return None
 
-# %% ../../nbs/data/22_files.ipynb #981931d9
+# %% ../../nbs/data/22_files.ipynb #1bf4cf27
 _TIMES = {'', 't', 'time', 'elapsed time', 'sample', 'sample #', 'samp', 'sample index', 'index',
           'date', 'timestamp', 'zeit', 'temps', 'tiempo', 'nseq', 'counter', 'datetime',
           'unix timestamp', *SECONDS}
@@ -1074,7 +1078,11 @@ def as_seconds(
     else:
         plain = words.str.replace(r'(?<=:\d\d),(?=\d)', '.', regex=True)
         def read(day_first):
-            try: stamps = pd.to_datetime(plain, errors='coerce', utc=True, format='mixed', dayfirst=day_first)
+            form = pd.tseries.api.guess_datetime_format(plain.iloc[0], dayfirst=day_first)
+            try:
+                stamps = pd.to_datetime(plain, errors='coerce', utc=True, format=form) if form else plain.map(lambda _: pd.NaT)
+                if stamps.isna().mean() > .05: # not all in one form, which takes thirty times as long to read
+                    stamps = pd.to_datetime(plain, errors='coerce', utc=True, format='mixed', dayfirst=day_first)
             except (ValueError, OverflowError): return plain.map(lambda _: np.nan) # a year that cannot be
             return (stamps - pd.Timestamp(0, tz='UTC')).dt.total_seconds()
         # The day comes first where the year does not and dots stand between; with slashes the reading
@@ -1282,7 +1290,7 @@ class _Rows:
         self.gaps += missing[missing > 0].tolist()
         return np.insert(data, np.repeat(np.arange(len(data)), missing), np.nan, axis=0)
 
-# %% ../../nbs/data/22_files.ipynb #6c63daec
+# %% ../../nbs/data/22_files.ipynb #52dbd85e
 def _notes(rows, fs):
     "What is odd about the rows"
     out = []
@@ -1335,14 +1343,19 @@ def _rate_of(name, given, columns, head):
 
 def _collected(path, chunks, given, head=None, unit=None, before=0):
     "The rows of a table that comes in chunks, as a recording"
-    rows = None
+    rows = end = None
     for chunk in chunks:
         if rows is None:
             columns = sort_columns(chunk, path.name)
             columns.units = [u or unit for u in columns.units]
             fs, notes = _rate_of(path.name, given, columns, head)
             rows = _Rows(path.name, columns, fs)
-        seconds = None if columns.clock is None else _seconds(chunk[columns.clock], columns)
+        seconds = None
+        if columns.clock is not None: # with the last line before, so that both are read in one way
+            times = chunk[columns.clock] if end is None else pd.concat([end, chunk[columns.clock]])
+            seconds = _seconds(times, columns)
+            if end is not None: rows.last, seconds = seconds[:1], seconds[1:]
+            end = chunk[columns.clock].dropna().iloc[-1:]
         if seconds is not None and .5 < np.isfinite(seconds).mean() < 1: # a remark, a total
             rows.timeless += int(np.isnan(seconds).sum())
             chunk, seconds = chunk[np.isfinite(seconds)], seconds[np.isfinite(seconds)]
