@@ -71,7 +71,7 @@ WATCHES = [
     good('Portuguese', lambda: watch('Nome,João', 'Taxa de amostragem,512 hertz', '', '', 'Derivação,Derivação I', 'Unidade,µV'), leads=None, **WATCH),
     good('Polish', lambda: watch('Imię,Jan', 'Częstotliwość próbkowania,512 Hz', '', '', 'Odprowadzenie,Odprowadzenie I', 'Jednostka,µV'), leads=None, **WATCH),
     good('Swedish', lambda: watch('Namn,Ove', 'Samplingshastighet,512 hertz', '', '', 'Avledning,Avledning I', 'Enhet,µV'), leads=None, **WATCH),
-    good('Korean', lambda: watch('이름,김', '샘플링 속도,512Hz', '', '', '리드,리드 I', '단위,µV'), leads=None, **WATCH),
+    good('Korean', lambda: watch('이름,김', '샘플링 속도,512Hz', '', '', '리드,리드 I', '단위,㎶'), leads=None, **WATCH),
     good('German, with semicolons', lambda: watch('Name;Max', 'Geburtsdatum;01.02.1970', 'Abtastrate;512 Hertz', '', 'Ableitung;Ableitung I', 'Einheit;µV'), leads=['Ableitung I'], **WATCH),
     good('blank lines ended by CR', lambda: watch('Sample Rate,512 hertz', '', 'Lead,Lead I', 'Unit,µV', end='\r'), leads=['Lead I'], **WATCH)]
 
@@ -165,7 +165,6 @@ def test_rdsamp(file, write, right, tmp_path): check(tmp_path, file, write, righ
 
 # Spreadsheets, and thousands
 
-THOUSANDS = np.where(np.arange(N) % 50 == 7, 1234, 1000*Y) # one in each stretch that is looked at
 def grouped(x, mark=','): return [f'{v:,}'.replace(',', mark) for v in np.rint(x).astype(int).tolist()]
 def quoted(column): return [f'"{w}"' for w in column]
 SPREADSHEETS = [
@@ -175,8 +174,9 @@ SPREADSHEETS = [
     good('a date with slashes, the day first', lambda: 'time,ECG [mV]\n' + lines(thousandths(dates('%d/%m/%Y %H:%M:%S.%f')), words(Y))),
     good('days since 1900', lambda: 'time,ECG [mV]\n' + lines(at(lambda t: f'{45413 + t/86400:.10f}'), words(Y))),
     good('a fraction of a day', lambda: 'time,ECG [mV]\n' + lines(at(lambda t: f'{.5 + t/86400:.10f}'), words(Y))),
-    bad('thousands in quotes', lambda: 'ECG (µV)\n' + lines(quoted(grouped(THOUSANDS))), 'thousands', said=250),
-    bad('thousands with points', lambda: 'ECG (µV)\n' + lines(grouped(THOUSANDS, '.')), 'thousands', said=250),
+    bad('thousands in quotes', lambda: 'ECG (µV)\n' + lines(quoted(grouped(1000*Y))), 'a.csv', "'1,", said=250),
+    bad('nothing but thousands', lambda: '"ECG (µV)"\n' + lines(quoted(grouped(1000*Y + 8000))), 'thousands', said=250),
+    bad('thousands with points', lambda: 'ECG (µV)\n' + lines(grouped(1000*Y, '.')), 'thousands', said=250),
     good("R's write.csv", lambda: '"","time","ECG (mV)"\n' + lines([f'"{i + 1}"' for i in range(N)], seconds(), words(Y))),
     good("R's write.csv2", lambda: '"";"time";"ECG (mV)"\n' + lines([f'"{i + 1}"' for i in range(N)], [w.replace('.', ',') for w in seconds()], words(Y, comma=True), sep=';')),
     good('a query of a data base', lambda: ' time  |  ECG (mV)  \n-------+-------\n' + lines(seconds(), words(Y), sep=' | ') + f'({N} rows)\n', notes='without a time', file='a.txt'),
@@ -261,6 +261,7 @@ HEADS = [
     good('numbers as names over numbers of lines', lambda: pd.DataFrame(np.c_[Y, -Y]).round(4).to_csv(), leads=['lead 1', 'lead 2'], wanted=[Y, -Y], said=250, **PLAIN),
     bad('one row', lambda: ','.join(words(np.tile(Y, 8))) + '\n', 'turn it round', said=250),
     bad('two rows', lambda: 'time,' + ','.join(seconds()) + '\nII,' + ','.join(words(Y)) + '\n', 'turn it round'),
+    bad('two variables', lambda: '# name: fs\n# type: scalar\n250\n\n# name: ecg\n# type: matrix\n' + lines(words(Y)), 'several variables', said=250),
     bad('fewer columns than names', lambda: 't,I,II\n' + BODY, 'names 3')]
 
 @table(HEADS)
