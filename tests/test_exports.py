@@ -71,7 +71,7 @@ WATCHES = [
     good('Portuguese', lambda: watch('Nome,João', 'Taxa de amostragem,512 hertz', '', '', 'Derivação,Derivação I', 'Unidade,µV'), leads=None, **WATCH),
     good('Polish', lambda: watch('Imię,Jan', 'Częstotliwość próbkowania,512 Hz', '', '', 'Odprowadzenie,Odprowadzenie I', 'Jednostka,µV'), leads=None, **WATCH),
     good('Swedish', lambda: watch('Namn,Ove', 'Samplingshastighet,512 hertz', '', '', 'Avledning,Avledning I', 'Enhet,µV'), leads=None, **WATCH),
-    good('Korean', lambda: watch('이름,김', '샘플링 속도,512Hz', '', '', '리드,리드 I', '단위,µV'), leads=None, **WATCH),
+    good('Korean', lambda: watch('이름,김', '샘플링 속도,512Hz', '', '', '리드,리드 I', '단위,㎶'), leads=None, **WATCH),
     good('German, with semicolons', lambda: watch('Name;Max', 'Geburtsdatum;01.02.1970', 'Abtastrate;512 Hertz', '', 'Ableitung;Ableitung I', 'Einheit;µV'), leads=['Ableitung I'], **WATCH),
     good('blank lines ended by CR', lambda: watch('Sample Rate,512 hertz', '', 'Lead,Lead I', 'Unit,µV', end='\r'), leads=['Lead I'], **WATCH)]
 
@@ -165,7 +165,6 @@ def test_rdsamp(file, write, right, tmp_path): check(tmp_path, file, write, righ
 
 # Spreadsheets, and thousands
 
-THOUSANDS = np.where(np.arange(N) % 50 == 7, 1234, 1000*Y) # one in each stretch that is looked at
 def grouped(x, mark=','): return [f'{v:,}'.replace(',', mark) for v in np.rint(x).astype(int).tolist()]
 def quoted(column): return [f'"{w}"' for w in column]
 SPREADSHEETS = [
@@ -175,8 +174,9 @@ SPREADSHEETS = [
     good('a date with slashes, the day first', lambda: 'time,ECG [mV]\n' + lines(thousandths(dates('%d/%m/%Y %H:%M:%S.%f')), words(Y))),
     good('days since 1900', lambda: 'time,ECG [mV]\n' + lines(at(lambda t: f'{45413 + t/86400:.10f}'), words(Y))),
     good('a fraction of a day', lambda: 'time,ECG [mV]\n' + lines(at(lambda t: f'{.5 + t/86400:.10f}'), words(Y))),
-    bad('thousands in quotes', lambda: 'ECG (µV)\n' + lines(quoted(grouped(THOUSANDS))), 'thousands', said=250),
-    bad('thousands with points', lambda: 'ECG (µV)\n' + lines(grouped(THOUSANDS, '.')), 'thousands', said=250),
+    bad('thousands in quotes', lambda: 'ECG (µV)\n' + lines(quoted(grouped(1000*Y))), 'a.csv', "'1,", said=250),
+    bad('nothing but thousands', lambda: '"ECG (µV)"\n' + lines(quoted(grouped(1000*Y + 8000))), 'thousands', said=250),
+    bad('thousands with points', lambda: 'ECG (µV)\n' + lines(grouped(1000*Y, '.')), 'thousands', said=250),
     good("R's write.csv", lambda: '"","time","ECG (mV)"\n' + lines([f'"{i + 1}"' for i in range(N)], seconds(), words(Y))),
     good("R's write.csv2", lambda: '"";"time";"ECG (mV)"\n' + lines([f'"{i + 1}"' for i in range(N)], [w.replace('.', ',') for w in seconds()], words(Y, comma=True), sep=';')),
     good('a query of a data base', lambda: ' time  |  ECG (mV)  \n-------+-------\n' + lines(seconds(), words(Y), sep=' | ') + f'({N} rows)\n', notes='without a time', file='a.txt'),
@@ -203,7 +203,6 @@ TIMES = [
     good('hours', lambda: timed(at(lambda t: f'{t/3600:.10f}'), 'Time [h],ECG (mV)')),
     good('the fraction behind a colon', lambda: timed(thousandths(dates('%H:%M:%S:%f')))),
     good('whole Unix seconds', lambda: timed(at(lambda t: str(1714557600 + int(t)))), notes='uneven'),
-    good('halves of a day', lambda: timed([d[:-6] + d[-3:] for d in dates('%m/%d/%Y %I:%M:%S.%f %p')])),
     good('halves of a day without its date', lambda: timed([d[:-6] + d[-3:] for d in dates('%I:%M:%S.%f %p')])),
     good('a date without marks', lambda: timed(thousandths(dates('%Y%m%dT%H%M%S.%f')))),
     good('a month in letters', lambda: timed(thousandths(dates('%d-%b-%Y %H:%M:%S.%f')))),
@@ -219,6 +218,10 @@ TIMES = [
     *[good(name, lambda h=h, f=f: timed(map(f, range(N)), f'{h},ECG [mV]'), notes='uneven') for name, h, f in PARTS],
     good('lines that were lost', lambda: 'time,ECG [mV]\n' + without(timed(seconds()).splitlines()[1:]), wanted=[LOST], notes='jump'),
     good('lines twice', lambda: 'time,ECG [mV]\n' + ''.join(f'{l}\n'*(2 if i in (1000, 2000) else 1) for i, l in enumerate(timed(seconds()).splitlines()[1:])), notes='2 lines'),
+    good('whole seconds in halves of a day', lambda: timed(dates('%I:%M:%S %p')), notes='250 Hz'),
+    good('whole seconds, one of them bad', lambda: timed(['17145' if i == 3000 else w for i, w in enumerate(at(lambda t: str(1714557600 + int(t))))]), notes='250 Hz'),
+    bad('in no order', lambda: 't,ECG\n' + lines(np.random.default_rng(1).permutation(seconds()).tolist(), words(Y)), "'t'", 'no order', said=250),
+    bad('rows of two numbered signals', lambda: 'time,channel,value\n' + ''.join(f'{t},1,{w}\n{t},2,0.1\n' for t, w in zip(seconds(), words(Y))), "'channel'"),
     bad('two rates', lambda: timed(joined(250, 500)), 'change their pace'),
     bad('falling', lambda: timed(seconds()[::-1]), "'time' fall"),
     bad('starting again', lambda: timed(at(lambda t: f'{t % 10:.3f}')), 'a.csv', 'backwards'),
@@ -248,12 +251,17 @@ HEADS = [
     good('a remark behind the last', lambda: 'ECG\n' + lines(words(Y)) + f'# n={N}\n', said=250, **PLAIN),
     good('labels that begin on the first line', lambda: 't,ECG,annotation\n' + lines(seconds(), words(Y), ['N' if i % 200 == 0 else '' for i in range(N)]), **PLAIN),
     good('a note on the first line', lambda: 't,ECG,note\n' + lines(seconds(), words(Y), ['"start, 250 Hz"'] + ['']*(N - 1)), **PLAIN),
+    good('notes of several words', lambda: 't,ECG,note\n' + lines(seconds(), words(Y), ['two words' if i % 100 else 'a b c d' for i in range(N)]), **PLAIN),
+    *[good(f'{word} in each line', lambda word=word: 'device,t,ECG\n' + lines([word]*N, seconds(), words(Y)), **PLAIN) for word in ('Polar H10 ABC', '00:11:22:33:44:55', '3f2a-11-22', '2024-05-01')],
+    good('columns under their names', lambda: '      t     ECG\n' + lines([f'{float(t):7.3f}' for t in seconds()], [f'{v:9.4f}' for v in Y], sep=' '), file='a.txt', **PLAIN),
+    good('signs before all numbers, none before the point', lambda: 't,ECG\n' + lines(seconds(), [f'{v:+.4f}'.replace('0.', '.') for v in Y]), **PLAIN),
     good('words with # in a column', lambda: 't,event,ECG\n' + lines(seconds(), [f'#{i % 3}' for i in range(N)], words(Y)), **PLAIN),
     good('numbers as names, and times', lambda: pd.DataFrame(np.c_[np.arange(N)/250, Y, -Y]).round(4).to_csv(index=False), leads=['lead 1', 'lead 2'], wanted=[Y, -Y], **PLAIN),
     good('numbers as names', lambda: pd.DataFrame(np.c_[Y, -Y]).round(4).to_csv(index=False), leads=['lead 1', 'lead 2'], wanted=[Y, -Y], said=250, **PLAIN),
     good('numbers as names over numbers of lines', lambda: pd.DataFrame(np.c_[Y, -Y]).round(4).to_csv(), leads=['lead 1', 'lead 2'], wanted=[Y, -Y], said=250, **PLAIN),
     bad('one row', lambda: ','.join(words(np.tile(Y, 8))) + '\n', 'turn it round', said=250),
     bad('two rows', lambda: 'time,' + ','.join(seconds()) + '\nII,' + ','.join(words(Y)) + '\n', 'turn it round'),
+    bad('two variables', lambda: '# name: fs\n# type: scalar\n250\n\n# name: ecg\n# type: matrix\n' + lines(words(Y)), 'several variables', said=250),
     bad('fewer columns than names', lambda: 't,I,II\n' + BODY, 'names 3')]
 
 @table(HEADS)
@@ -283,14 +291,18 @@ def test_missing_words(file, write, right, tmp_path): check(tmp_path, file, writ
 def headed(head, scale=1., digits=4): return f'{head}\n' + lines(words(scale*Y, digits))
 def named(name, scale=1.): return f't,{name}\n' + lines(seconds(), words(scale*Y))
 RATES = {'Sample rate: 1,000 Hz': 1000, 'Sample Rate,"1,000 Hz"': 1000, 'Abtastrate: 1.000 Hz': 1000, 'Sampling rate: 1 000 Hz': 1000, 'Abtastrate: 250,00 Hz': 250,
-    'Filter low,0.5 Hz\nFilter high,40 Hz\nSample Rate,1000 Hz': 1000, 'Filter,50 Hz\nMessrate,1000 Hz': 1000, 'Meetfrequentie,512 hertz': 512, 'Sampling rate: 0.25 kHz': 250, 'Sampling interval: 0,004 s': 250, 'Sampling rate: 250Hz, Filter 0.05-150 Hz': 250,
+    'Filter low,0.5 Hz\nFilter high,40 Hz\nSample Rate,1000 Hz': 1000, 'Filter,50 Hz\nMessrate,1000 Hz': 1000, 'Meetfrequentie,512 hertz': 512, 'Sampling rate: 0.25 kHz': 250, 'Sampling interval: 0,004 s': 250,
+    'Sample rate channel 1: 250 Hz': 250, 'Sample Rate Ch1 = 250 Hz': 250, 'Sampling rate ECG2: 250 Hz': 250, 'Sampling rate (12 bit): 250 Hz': 250, 'Sampling frequency: 2.5E+02 Hz': 250, 'Recording interval: 30 s\nSampling rate: 250 Hz': 250,
     'Heart rate,72 bpm\nSampling Rate,250,Hz': 250, 'Samples,7500\nRate,250 Hz': 250, 'Sampling rate: 62,5 Hz': 62.5}
 UNITS = [
     *[good(name, lambda name=name: named(name, 1000), step=1e-7) for name in ('ECG [µV]', 'ECG (μV)', 'ECG [uV]', 'ECG_uV', 'ECG uV', 'ECG/uV', 'ECG (microvolts)', 'ECG [microvolt]')],
-    good('a factor before the unit', lambda: named('ECG [10µV]', 100), leads=['ECG [10µV]'], wanted=[100*Y], **PLAIN),
+    good('a factor before the unit', lambda: named('ECG [10uV]', 100), leads=['ECG [10uV]'], wanted=[100*Y], **PLAIN),
+    good('a date beside it', lambda: 'Date,ECG [µV]\n' + lines(thousandths(dates('%Y-%m-%d %H:%M:%S.%f')), words(1000*Y)), step=1e-7),
+    good('units in one sign', lambda: named('ECG (㎶)', 1000), step=1e-7),
+    good('units in square brackets', lambda: 'ECG;ACC X\n[µV];[mg]\n' + lines(words(1000*Y), words(SLOW), sep=';'), said=250, leads=['ECG', 'ACC X'], unit=['mV', FILE], wanted=[Y, SLOW]),
     good('names and units in two rows', lambda: 't,ECG\n[s],[µV]\n' + lines(seconds(), words(1000*Y)), step=1e-7),
     *[good(head.replace('\n', ' / '), lambda head=head: headed(head + '\nECG'), rate=rate, **PLAIN) for head, rate in RATES.items()],
-    *[bad(f'{head} says no rate', lambda head=head: headed(f'Name,X\n{head}\nECG'), 'how fast') for head in ('Filter,50 Hz', 'Notch: 60 Hz', 'Low pass,40 Hz')]]
+    *[bad(f'{head} says no rate', lambda head=head: headed(f'Name,X\n{head}\nECG'), 'how fast') for head in ('Filter,50 Hz', 'Notch: 60 Hz', 'Low pass,40 Hz', 'Recording interval: 30 s')]]
 
 @table(UNITS)
 def test_names_units_and_rates(file, write, right, tmp_path): check(tmp_path, file, write, right)
@@ -309,8 +321,14 @@ WFDB = dict(leads=['MLII'], unit='mV', wanted=None, step=.005)
 def test_rate_of_a_header(head, said, rate, notes, tmp_path):
     same_signal(open_record(record(tmp_path, head=head), said), rate=rate, notes=notes, **WFDB)
 
+def test_rate_with_a_comma(tmp_path):
+    with pytest.raises(RecordError, match='250,5'): open_record(record(tmp_path, head='e 1 250,5 {n}'))
+
+def test_a_blank_before_the_unit(tmp_path):
+    with pytest.raises(RecordError, match='e.hea'): open_record(record(tmp_path, signal='{name}.dat 16 .2(0)/ uV 16 0 0 0 0 MLII'))
+
 def test_rate_zero_of_a_header(tmp_path):
-    with pytest.raises(RecordError, match='sampling rate of 0'): open_record(record(tmp_path, head='e 1 0 {n}'))
+    with pytest.raises(RecordError, match="sampling rate of '?0"): open_record(record(tmp_path, head='e 1 0 {n}'))
 
 @pytest.mark.parametrize('path', ['e', 'e.HEA', 'e.dat'])
 def test_header_in_capitals(path, tmp_path):
@@ -338,12 +356,20 @@ def test_beats_behind_the_end(tmp_path):
     wfdb.wrann('e', 'out', np.r_[BEATS, N, N + 900], ['N']*(len(BEATS) + 2), write_dir=str(tmp_path))
     assert (source.beats('out') == BEATS).all() and any('2 beats' in n and 'end' in n for n in source.notes)
 
-@pytest.mark.parametrize('annotator', ['rhy', 'emp'])
-def test_annotations_without_a_beat(annotator, tmp_path):
+def test_annotations_without_a_beat(tmp_path):
     source = open_record(record(tmp_path))
     wfdb.wrann('e', 'rhy', np.array([10, 500]), ['+', '+'], aux_note=['(N', '(AFIB'], write_dir=str(tmp_path))
-    (tmp_path/'e.emp').write_bytes(b'')
-    with pytest.raises(RecordError, match=f'e.{annotator} holds no beat'): source.beats(annotator)
+    with pytest.raises(RecordError, match='e.rhy holds no beat'): source.beats('rhy')
+
+@pytest.mark.parametrize('annotator', ['hea', 'txt', 'emp', 'cut'])
+def test_files_that_are_no_annotations(annotator, tmp_path):
+    "The header, a text, nothing, and half of a file of annotations"
+    source = open_record(record(tmp_path))
+    wfdb.wrann('e', 'atr', BEATS, ['N']*len(BEATS), write_dir=str(tmp_path))
+    whole = (tmp_path/'e.atr').read_bytes()
+    assert (source.beats('atr') == BEATS).all()
+    for ending, content in dict(txt=b'100 N\n300 N\n', emp=b'', cut=whole[:len(whole)//4*2]).items(): (tmp_path/f'e.{ending}').write_bytes(content)
+    with pytest.raises(RecordError, match=f'e.{annotator}'): source.beats(annotator)
 
 def test_annotations_of_the_aha(tmp_path):
     (tmp_path/'e.aha').write_bytes(b''.join(b'\0N' + int(s).to_bytes(4, 'little') + i.to_bytes(2, 'little') + bytes(8) for i, s in enumerate(BEATS)))
@@ -360,6 +386,7 @@ def edf(label='ECG', low='-5.00', high='5.00', least='-2048', duration='1', kind
 EDF = dict(file='a.edf', step=10/4095)
 EDFS = [
     good('commas in its range', lambda: edf(low='-5,00', high='5,00'), **EDF),
+    good('a comma in its duration', lambda: edf(duration='0,5'), rate=500, **EDF),
     *[good(label, lambda label=label: edf(label), leads=[label], **EDF) for label in ('EKG Ü', '心')],
     good('interruptions that it does not place', lambda: edf(kind='EDF+D'), notes='interruptions', **EDF),
     bad('no physical range', lambda: edf(low='5.00'), 'ECG', 'range', file='a.edf'),
@@ -397,6 +424,15 @@ def test_none_in_an_array_is_missing():
     x = np.array([None if i == 1000 else v for i, v in enumerate(Y.tolist())], object)
     same_signal(open_record(x, 250), rate=250, leads=['signal'], unit=FILE, wanted=[HOLE], step=1e-6, notes='')
 
+def test_a_series_in_no_order_is_refused():
+    with pytest.raises(RecordError, match='no order'): open_record(pd.Series(Y, stamped()).sample(frac=1, random_state=0), 250)
+
+def test_times_beside_an_array_are_no_lead():
+    same_signal(open_record(np.c_[np.arange(N)/250, Y], 250), rate=250, leads=['signal'], unit=[FILE], wanted=None, step=1e-6, notes='')
+
+def test_leads_of_two_lengths():
+    with pytest.raises(RecordError, match='same length'): open_record([Y.tolist(), Y[:9].tolist()], 250)
+
 def test_a_series_keeps_its_gap():
     later = stamped() + pd.to_timedelta(np.where(np.arange(N) > 3000, 3, 0), unit='s')
     wanted = np.r_[Y[:3001], np.full(750, np.nan), Y[3001:]]
@@ -426,7 +462,7 @@ def test_reading_past_the_edges(form, tmp_path):
 # Faults in a file that was whole: told, or mended with a word
 
 TIMED = {c.id: c for c in [*TIMES, *SPREADSHEETS, *LABORATORIES, *BOARDS]}
-WHOLE = ['Shimmer, separated by tabs', 'LabChart', 'AcqKnowledge in sec', 'a German date past midnight', 'date and time in two columns, decimal commas', 'minutes']
+WHOLE = ['Shimmer, separated by tabs', 'LabChart', 'AcqKnowledge in sec', 'AcqKnowledge in min', 'a German date past midnight', 'date and time in two columns, decimal commas', 'minutes']
 def delete(rows, i): del rows[i:i + 300]
 def lengthen(rows, i): rows[i] = rows[i].rstrip() + ',7,8,9;7;8;9\t7\t8\t9\n'
 def put_word(rows, i): rows[i] = rows[i].rstrip()[:-3] + 'abc\n'
