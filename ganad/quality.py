@@ -174,7 +174,7 @@ class Quality:
                 self.rates.append(other_rate(lead, self.fs))
 
 # %% ../nbs/practice/28_quality.ipynb #92ddd51e
-WHY = dict(beats="fewer than three peaks stand out in ten seconds",
+WHY = dict(beats="fewer than three peaks stand out",
            rate="peaks come {rate:.0f} times a minute, as no heart beats",
            alike="what was found as beats does not look alike ({alike:.2f}, and beats of an ECG have {limits[alike]:.2f} or more)",
            quiet="it is not quiet between its beats ({quiet:.2f}, and an ECG has {limits[quiet]:.2f} or less)",

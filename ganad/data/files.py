@@ -6,7 +6,7 @@ Docs: https://ganad.github.io/ganad/data/files.html.md"""
 
 # %% auto #0
 __all__ = ['BEAT_SYMBOLS', 'SECONDS', 'ENDINGS', 'RecordError', 'Source', 'clock', 'millivolts', 'checked_rate', 'single',
-           'costly_offset', 'in_single', 'array_source', 'bare_name', 'unique', 'stored_arrays', 'agreed_rate',
+           'costly_offset', 'in_single', 'array_source', 'bare_name', 'unique', 'agreed_rate', 'stored_arrays',
            'encoding', 'WfdbHeader', 'wfdb_path', 'wfdb_header', 'wfdb_source', 'wfdb_annotations', 'choose_lead',
            'lead_words', 'edf_source', 'fields', 'comma_is_decimal', 'Dialect', 'find_dialect', 'numbers_on_top',
            'stated_rate', 'split_unit', 'stated_unit', 'column_names', 'listed_names', 'named_time', 'as_seconds',
@@ -122,7 +122,7 @@ def in_single(
         return single(exact(start, stop) if stop > start else exact(0, 1)[:0], offset[0])
     return read
 
-# %% ../../nbs/data/22_files.ipynb #a702a5b0
+# %% ../../nbs/data/22_files.ipynb #8136c9cc
 def array_source(
     signal,  # `(L,)`, `(L, leads)` or `(leads, L)`: an array, a list, a masked array
     fs,      # Samples a second
@@ -155,6 +155,7 @@ def array_source(
     leads = leads or (['signal'] if many == 1 else [f'lead {i + 1}' for i in range(many)])
     return Source(name, fs, len(signal), unique(leads), in_single(exact, len(signal)), unit)
 
+# %% ../../nbs/data/22_files.ipynb #e97cf9b4
 def bare_name(
     path, # Of a file
 ) -> str: # What its results may be called after; never empty, nor dots alone
@@ -174,7 +175,25 @@ def unique(
         out.append(name)
     return out
 
-# %% ../../nbs/data/22_files.ipynb #236a53a5
+# %% ../../nbs/data/22_files.ipynb #a4406be2
+def agreed_rate(
+    name,   # The file, for the message
+    given,  # Hz, as the user said, or None
+    stated, # Hz, as the file says, or None
+    by,     # What in the file says so
+) -> tuple: # (Hz, notes)
+    "The rate to use, and a word where two differ"
+    if stated is None:
+        if given is None:
+            raise RecordError(f"{name} does not say how fast it was sampled; give fs in Hz, as in "
+                              f"fs=360 (in a terminal: --fs 360)")
+        return given, []
+    if given is None: return stated, []
+    if abs(given/stated - 1) <= .005: return given, []
+    return stated, [f"the {by} says a sampling rate of {stated:.6g} Hz, but {given:g} Hz was "
+                    f"given: the file's was used"]
+
+# %% ../../nbs/data/22_files.ipynb #fd931838
 _RATES = ('fs', 'freq', 'frequency', 'sampling_rate', 'samplingrate', 'sampling_frequency',
           'samplerate', 'sample_rate', 'sfreq', 'hz')
 
@@ -221,24 +240,6 @@ def stored_arrays(
     source = array_source(*signals.values(), rate, bare_name(path))
     source.notes += notes
     return source
-
-# %% ../../nbs/data/22_files.ipynb #a4406be2
-def agreed_rate(
-    name,   # The file, for the message
-    given,  # Hz, as the user said, or None
-    stated, # Hz, as the file says, or None
-    by,     # What in the file says so
-) -> tuple: # (Hz, notes)
-    "The rate to use, and a word where two differ"
-    if stated is None:
-        if given is None:
-            raise RecordError(f"{name} does not say how fast it was sampled; give fs in Hz, as in "
-                              f"fs=360 (in a terminal: --fs 360)")
-        return given, []
-    if given is None: return stated, []
-    if abs(given/stated - 1) <= .005: return given, []
-    return stated, [f"the {by} says a sampling rate of {stated:.6g} Hz, but {given:g} Hz was "
-                    f"given: the file's was used"]
 
 # %% ../../nbs/data/22_files.ipynb #dcf7ee69
 def encoding(
@@ -574,7 +575,7 @@ def _resolution(raw):
     found = re.search(rb'## time resolution: (\d+\.?\d*)', raw[:1000])
     return float(found[1]) if found else None
 
-# %% ../../nbs/data/22_files.ipynb #e6e9b90f
+# %% ../../nbs/data/22_files.ipynb #be9e0d06
 # What devices record beside an ECG; never chosen where something else is left
 _NO_ECG = re.compile(r'ppg|pleth|spo2|\bred\b|\bir\b|resp|rsp|breath|acc(el)?(?![a-z])|gyro|temp|quality|rate|'
                      r'r[_ -]?peaks?|\bhr\b|bpm|eda|gsr|emg|eog|eeg|abp|\bart\b|\bbp\b|mmhg|pulse|batter|'
@@ -681,7 +682,7 @@ def _onsets(file, head, count, samples, width, first):
         return float(found[0])
     return np.array([one(i) for i in range(count)])
 
-# %% ../../nbs/data/22_files.ipynb #3368f763
+# %% ../../nbs/data/22_files.ipynb #909028f1
 def edf_source(
     path,      # An EDF, EDF+, BDF or BDF+ file
     lead=None, # The lead that will be scored; default: the first that looks like ECG
@@ -786,7 +787,7 @@ def comma_is_decimal(
     if any(len(b) > 1 and b[0] == '0' or re.fullmatch(r'-0+', a) for a, b in rows): return True
     return all(len(b) == 1 for _, b in rows) and len({b for _, b in rows}) > 7
 
-# %% ../../nbs/data/22_files.ipynb #88baf0c3
+# %% ../../nbs/data/22_files.ipynb #cff84d04
 @dataclass
 class Dialect:
     "How the numbers of a text are written"
@@ -830,6 +831,7 @@ def find_dialect(
     blank = width == 1 and sum(not l.strip() for l in lines[first:]) < .3*len(lines[first:])
     return Dialect(sep, decimal, width, first, blank)
 
+# %% ../../nbs/data/22_files.ipynb #f4341147
 def _no_thousands(words, decimal, name, quoted):
     "Refuses numbers with a mark for thousands: 1.234 beside 999"
     marked = [w for w in words if '.' in w or ',' in w]
@@ -1137,7 +1139,7 @@ def clock_rate(
     whole = round(rate) if abs(rate/round(rate) - 1) < 1e-3 else rate
     return float(whole), bool(exact), fitting[0], float(np.std(between)/np.mean(between)), falls
 
-# %% ../../nbs/data/22_files.ipynb #700f15c7
+# %% ../../nbs/data/22_files.ipynb #2bcede02
 def _as_numbers(column):
     "A pandas series of numbers or words as a series of float64, NaN for a word"
     if pd.api.types.is_datetime64_any_dtype(column): return column.astype('int64')*np.nan
@@ -1158,6 +1160,7 @@ class Columns:
     even:bool=False   # Are they regular enough to show where many samples are missing?
     exact:bool=False  # Or where a single one is?
 
+# %% ../../nbs/data/22_files.ipynb #c8df7fcf
 def _ordered(name, found, falls):
     "What a clock says; refuses times in no order"
     if found is None and falls > .1: raise RecordError(f"the times in column {name!r} are in no order; sort the rows by them")
@@ -1181,6 +1184,7 @@ def _times_of(column, name):
     if rises(numbers) or named_time(name) and not isinstance(name, int) and (falls < .1 or stamps):
         return (_ordered(name, clock_rate(numbers, _time_unit(name)), falls),)
 
+# %% ../../nbs/data/22_files.ipynb #991d654d
 def _no_long_form(frame, leads, clocks, name):
     "Refuses a table with several signals one below the other, told apart by a column of words"
     if not any(.3 < (frame[c] == frame[c].shift()).mean() < .95 for c, found in clocks if found): return
@@ -1412,7 +1416,7 @@ def _plan(path, lines):
     names = unique(names + [None]*(d.width - len(names))) if names else list(range(d.width))
     return d, names, rate or stated_rate(head), stated_unit(head)
 
-# %% ../../nbs/data/22_files.ipynb #83b3cb6a
+# %% ../../nbs/data/22_files.ipynb #825ce2bd
 _WARNINGS = threading.Lock() # what Python warns of is a setting of the whole process
 
 def text_source(
