@@ -96,7 +96,7 @@ def _check_params(self):
         if name == 'seed': check_seed(value)
         elif name in ('encoder_units', 'generator_units'):
             if not isinstance(value, (tuple, list)) or not all(_fits(n, int, 1) for n in value): raise ValueError(f"{name} must be a tuple of whole numbers of at least 1, or None, got {value!r}")
-        elif name in ('lr', 'search_lr') and not (_fits(value, float) and value > 0): raise ValueError(f"{name} must be a number above 0, got {value!r}")
+        elif name in ('lr', 'search_lr') and not (_fits(value, float) and value >= 0): raise ValueError(f"{name} must be a number of at least 0, got {value!r}")
         elif kind in KINDS and not _fits(value, kind, least):
             raise ValueError(f"{name} must be {KINDS[kind][0]}{f' of at least {least}' if least is not None else ''}{', or None' if p.default is None else ''}, got {value!r}")
 

@@ -532,7 +532,7 @@ def test_seeds_of_numpy_are_seeds(name, seed, tmp_path):
     assert np.isfinite(quick(name, seed=2**63 - 1, epochs=1).fit(x).offset_)
 
 WRONG = [(dict(epochs=2.5), 'epochs must be a whole number, or None, got 2.5'), (dict(epochs='3'), 'epochs must'), (dict(epochs=True), 'epochs must'), (dict(epochs=-1), 'got 70 rows, -1 epochs'), (dict(batch_size=2.5), 'batch_size must be a whole number, got 2.5'),
-         (dict(batch_size=None), 'batch_size must'), (dict(lr=np.nan), 'lr must be a number above 0, got nan'), (dict(lr=0), 'lr must'), (dict(lr=-1.), 'lr must'), (dict(lr='x'), 'lr must'), (dict(lr=np.inf), 'lr must'), (dict(latent=0), 'latent must be a whole number of at least 1'),
+         (dict(batch_size=None), 'batch_size must'), (dict(lr=np.nan), 'lr must be a number of at least 0, got nan'), (dict(lr=-1.), 'lr must'), (dict(lr='x'), 'lr must'), (dict(lr=np.inf), 'lr must'), (dict(latent=0), 'latent must be a whole number of at least 1'),
          (dict(latent=2.), 'latent must'), (dict(width='8'), "width must be a whole number of at least 1, got '8'"), (dict(precision=32), 'precision must be a text, or None, got 32'), (dict(device=3.5), 'unknown device 3.5'), (dict(device='xla'), 'torch cannot use it here')]
 
 @pytest.mark.parametrize('params, words', WRONG, ids=[str(p) for p, _ in WRONG])
