@@ -193,7 +193,7 @@ def agreed_rate(
     return stated, [f"the {by} says a sampling rate of {stated:.6g} Hz, but {given:g} Hz was "
                     f"given: the file's was used"]
 
-# %% ../../nbs/data/22_files.ipynb #fd931838
+# %% ../../nbs/data/22_files.ipynb #ebdcc4ed
 _RATES = ('fs', 'freq', 'frequency', 'sampling_rate', 'samplingrate', 'sampling_frequency',
           'samplerate', 'sample_rate', 'sfreq', 'hz')
 
@@ -211,6 +211,7 @@ def _rises(v):
     if v.ndim != 1 or len(v) < 51 or not np.isfinite(v).all(): return False
     return bool((np.diff(v.astype(float)) > 0).all())
 
+# %% ../../nbs/data/22_files.ipynb #c615e55d
 def stored_arrays(
     path, # A .npy, .npz or .mat file
     fs=None,
@@ -241,7 +242,7 @@ def stored_arrays(
     source.notes += notes
     return source
 
-# %% ../../nbs/data/22_files.ipynb #dcf7ee69
+# %% ../../nbs/data/22_files.ipynb #84ace73e
 def encoding(
     raw:bytes, # The first bytes of a file, or all
 ) -> str: # As Python names it
@@ -255,6 +256,7 @@ def encoding(
     except UnicodeDecodeError: return 'latin-1'
     return 'utf-8'
 
+# %% ../../nbs/data/22_files.ipynb #2b967898
 def _signal_lines(lines):
     "The fields of the signal lines, by `wfdb`, with the files' names as they are"
     files, rest = zip(*(line.split(None, 1) for line in lines)) if lines else ((), ())
@@ -276,6 +278,7 @@ def _header_file(path):
     files = (path.with_name(path.name + ending) for ending in ('.hea', '.HEA'))
     return next((file for file in files if file.is_file()), None)
 
+# %% ../../nbs/data/22_files.ipynb #0bc23ea9
 def _read_header(path):
     "(one header as `wfdb` has it, the lines of its segments, the signals without a gain)"
     raw = _header_file(path).read_bytes()
@@ -320,7 +323,7 @@ def _check_files(header, name, folder):
                               f"says {header.sig_len:,}. Get the record anew")
     if not header.sig_len and lengths: header.sig_len = min(lengths)
 
-# %% ../../nbs/data/22_files.ipynb #c295b61c
+# %% ../../nbs/data/22_files.ipynb #d15d0eb4
 @dataclass
 class WfdbHeader:
     "What the header of a record says, or the headers of all its segments"
@@ -340,6 +343,7 @@ def _one(path):
     _check_files(header, path.name, path.parent)
     return header, gainless
 
+# %% ../../nbs/data/22_files.ipynb #22f6ee19
 def wfdb_path(
     path, # A record, or one of its files
 ) -> Path: # Without an ending
@@ -368,7 +372,7 @@ def wfdb_header(
     return WfdbHeader(path.name, path.parent, header.fs, header.sig_len, unique(header.sig_name),
                       header.samps_per_frame, [(0, header.sig_len, header, list(range(n)))], notes)
 
-# %% ../../nbs/data/22_files.ipynb #c5d1d498
+# %% ../../nbs/data/22_files.ipynb #71caaf36
 def _layout(parts):
     "Names of the leads and samples a frame, by the first header that has signals"
     first = next((h for h in parts if h is not None and h.n_sig), None)
@@ -383,6 +387,7 @@ def _columns(names, variable, header):
         return list(range(len(names)))
     return [header.sig_name.index(n) if n in (header.sig_name or []) else None for n in names]
 
+# %% ../../nbs/data/22_files.ipynb #0d72beb7
 def _many(path, master, lines):
     "The header of a record in segments"
     listed = [(line.split()[0], int(line.split()[1])) for line in lines]
@@ -412,7 +417,7 @@ def _many(path, master, lines):
     return WfdbHeader(path.name, path.parent, master.fs, start, unique(names), per_frame, segments,
                       [])
 
-# %% ../../nbs/data/22_files.ipynb #9c16ce7a
+# %% ../../nbs/data/22_files.ipynb #f943bd73
 def _before(header, folder, start):
     "The value of each signal before a frame: format 8 stores differences"
     values = [v or 0 for v in header.init_value]
@@ -434,6 +439,7 @@ def _digital(header, folder, start, stop):
                                    pn_dir=None, sampfrom=start, sampto=stop,
                                    channels=list(range(header.n_sig)), ignore_skew=True)
 
+# %% ../../nbs/data/22_files.ipynb #9a07f386
 class _Checksum:
     "Adds up the samples of pieces that overlap, each sample once"
     def __init__(self, header, name):
@@ -454,7 +460,7 @@ class _Checksum:
                                   f"checksum in {self.name}.hea; the file was changed or damaged, so "
                                   "get the record anew")
 
-# %% ../../nbs/data/22_files.ipynb #2fb7dd37
+# %% ../../nbs/data/22_files.ipynb #f29cf046
 def _factors(header, columns):
     "To millivolts, and the unit, of each chosen lead; segments may differ in it"
     found = {}
@@ -473,6 +479,7 @@ def _factors(header, columns):
         factors[c] = {start: millivolts(u) or 1. for start, u in found.get(c, {}).items()}
     return factors, units
 
+# %% ../../nbs/data/22_files.ipynb #5361a55d
 def wfdb_source(
     path, # The record; an ending .hea, .dat or .atr is taken off
     lead=None, # The lead that will be scored; default: the first that looks like an ECG
@@ -575,7 +582,7 @@ def _resolution(raw):
     found = re.search(rb'## time resolution: (\d+\.?\d*)', raw[:1000])
     return float(found[1]) if found else None
 
-# %% ../../nbs/data/22_files.ipynb #be9e0d06
+# %% ../../nbs/data/22_files.ipynb #b9591bc9
 # What devices record beside an ECG; never chosen where something else is left
 _NO_ECG = re.compile(r'ppg|pleth|spo2|\bred\b|\bir\b|resp|rsp|breath|acc(el)?(?![a-z])|gyro|temp|quality|rate|'
                      r'r[_ -]?peaks?|\bhr\b|bpm|eda|gsr|emg|eog|eeg|abp|\bart\b|\bbp\b|mmhg|pulse|batter|'
@@ -611,13 +618,14 @@ def choose_lead(
     return column, (f"no lead {' or '.join(prefer)} in this record, on which the detector was trained; "
                     f"{leads[column]} was scored")
 
+# %% ../../nbs/data/22_files.ipynb #3d58aaab
 def lead_words(
     lead:str, # Its name in the record
 ) -> str:
     "The name as it stands in a sentence"
     return lead if lead.lower().startswith(('lead', 'signal')) else f'lead {lead}'
 
-# %% ../../nbs/data/22_files.ipynb #69ef306b
+# %% ../../nbs/data/22_files.ipynb #00bc06f8
 def _edf_head(path):
     "(its length, data records, s a record, samples a record of each signal, bytes a sample, labels, kind)"
     with open(path, 'rb') as f:
@@ -649,6 +657,7 @@ def _range(signal):
     try: return signal.physical_min != signal.physical_max and signal.digital_min != signal.digital_max
     except ValueError: return False
 
+# %% ../../nbs/data/22_files.ipynb #cad27ab1
 def _records_held(path, head, announced, size, name):
     "How many data records can be read, and what is odd about that"
     held, more = divmod(path.stat().st_size - head, size)
@@ -738,7 +747,7 @@ def edf_source(
     return Source(bare_name(path), k/duration, count*k, [names[i] for i in same],
                   in_single(exact, count*k), unit, notes=notes)
 
-# %% ../../nbs/data/22_files.ipynb #9c56a26f
+# %% ../../nbs/data/22_files.ipynb #38851847
 _NUMBER = {mark: re.compile(rf'[-+]?(\d+{sign}?\d*|{sign}\d+)([eE][-+]?\d+)?')
            for mark, sign in (('.', r'\.'), (',', ','))}
 _MISSING = {'', '-', '.', 'nan', 'na', 'n/a', 'n.a.', 'null', 'none', 'inf', '-inf', '+inf',
@@ -755,6 +764,7 @@ def fields(
     else: words = next(csv.reader([line], delimiter=sep, skipinitialspace=True), [])
     return [w.strip().strip('\'"').strip() for w in words]
 
+# %% ../../nbs/data/22_files.ipynb #b7c72687
 _TIME = r'\d{1,2}:\d{2}(?::\d{2})?(?:[.,:]\d+)?(?:\s*[ap]\.?m\.?)?'
 _DATE = (r'(?:[a-z]+,?\s+)?(?:\d{1,4}[-/. ](?:\d{1,2}|[a-z]{3,9})[-/. ]\d{1,4}|[a-z]{3,9}\s+\d{1,2},?\s+\d{4}|'
          r'\d{8}(?=T))')
@@ -938,7 +948,7 @@ def stated_unit(
         found |= {m.lower() for m in re.findall(r'\b(?:micro|milli)volts?\b', line, re.I)}
     return found.pop() if len({millivolts(u) for u in found}) == 1 else None
 
-# %% ../../nbs/data/22_files.ipynb #bde0d542
+# %% ../../nbs/data/22_files.ipynb #f95e4592
 _FORM = re.compile(r'(?:(?:sur|first|last|fore|vor|nach|full|pa[ct]ient\w*)?[ _-]*(?:name|nom|nombre|'
                    r'nome|naam|birth\w*|geburt\w*|dob|age|alter|sex|gender|geschlecht|patient\w*|'
                    r'subject\w*|mrn|date|datum|recorded\w*|device|ger[äa]t)'
@@ -955,6 +965,7 @@ def _is_unit(word):
 
 def _with_unit(name, unit): return f"{name} [{unit.strip('[]() ')}]" if _is_unit(unit) else name
 
+# %% ../../nbs/data/22_files.ipynb #31784cd9
 def _row(line, d):
     "The fields of a line above the numbers, as many as there are columns, or None"
     line = line.strip(' ').lstrip('#%')
@@ -1038,7 +1049,7 @@ def listed_names(
             return ['time']*(width - len(names)) + names
     return None
 
-# %% ../../nbs/data/22_files.ipynb #1bf4cf27
+# %% ../../nbs/data/22_files.ipynb #c42098c1
 _TIMES = {'', 't', 'time', 'elapsed time', 'sample', 'sample #', 'samp', 'sample index', 'index',
           'date', 'timestamp', 'zeit', 'temps', 'tiempo', 'nseq', 'counter', 'datetime',
           'unix timestamp', *SECONDS}
@@ -1056,6 +1067,7 @@ def _time_unit(name):
     m = re.search(r'(?:^|[\[(_ ])\s*([a-z\xb5\u03bc]+)\s*[\])]?$', str(name).lower())
     return SECONDS.get(m[1]) if m else None
 
+# %% ../../nbs/data/22_files.ipynb #5321103c
 def as_seconds(
     column, # A pandas series of words or dates
 ) -> np.ndarray|None: # float64
@@ -1094,6 +1106,7 @@ def as_seconds(
         if seconds.notna().mean() < .95: return None
     return seconds.reindex(column.index).to_numpy(float)
 
+# %% ../../nbs/data/22_files.ipynb #13637d0a
 def rises(
     x, # `(n,)` float64
 ) -> bool:
@@ -1184,7 +1197,7 @@ def _times_of(column, name):
     if rises(numbers) or named_time(name) and not isinstance(name, int) and (falls < .1 or stamps):
         return (_ordered(name, clock_rate(numbers, _time_unit(name)), falls),)
 
-# %% ../../nbs/data/22_files.ipynb #991d654d
+# %% ../../nbs/data/22_files.ipynb #91c2e9ba
 def _no_long_form(frame, leads, clocks, name):
     "Refuses a table with several signals one below the other, told apart by a column of words"
     if not any(.3 < (frame[c] == frame[c].shift()).mean() < .95 for c, found in clocks if found): return
@@ -1195,6 +1208,7 @@ def _no_long_form(frame, leads, clocks, name):
         if (words != words.shift()).mean() > .3 and (pd.api.types.is_numeric_dtype(words) or as_seconds(words) is None):
             raise RecordError(f"{name} has rows of several signals, told apart by column {c!r}; give each signal a column of its own")
 
+# %% ../../nbs/data/22_files.ipynb #862f9cc4
 def sort_columns(
     frame, # The first rows of a table
     name,  # The file, for the message
@@ -1222,7 +1236,7 @@ def sort_columns(
         out.even = uneven < .6
     return out
 
-# %% ../../nbs/data/22_files.ipynb #2ab7e095
+# %% ../../nbs/data/22_files.ipynb #c413e4d4
 def _numbers(column, name, before):
     "A column as float64; refuses a word with its line"
     numbers = _as_numbers(column)
@@ -1241,6 +1255,7 @@ def _seconds(column, columns):
     seconds = as_seconds(column)
     return np.full(len(column), np.nan) if seconds is None else seconds
 
+# %% ../../nbs/data/22_files.ipynb #f3ebe2cf
 class _Rows:
     "Collects rows in a temporary file; puts empty ones where the times jump"
     def __init__(self, name, columns, rate):
@@ -1294,7 +1309,7 @@ class _Rows:
         self.gaps += missing[missing > 0].tolist()
         return np.insert(data, np.repeat(np.arange(len(data)), missing), np.nan, axis=0)
 
-# %% ../../nbs/data/22_files.ipynb #52dbd85e
+# %% ../../nbs/data/22_files.ipynb #1b3a8947
 def _notes(rows, fs):
     "What is odd about the rows"
     out = []
@@ -1317,6 +1332,7 @@ def _notes(rows, fs):
         out.append(f"its times are uneven: a mean rate of {fs:.6g} Hz was taken")
     return out
 
+# %% ../../nbs/data/22_files.ipynb #d746c1ab
 def _rows_source(rows, fs, name, notes):
     "Collected rows as a recording"
     leads = rows.columns.leads
@@ -1345,6 +1361,7 @@ def _rate_of(name, given, columns, head):
                      f"Hz: the times were used")
     return fs, notes
 
+# %% ../../nbs/data/22_files.ipynb #756277ef
 def _collected(path, chunks, given, head=None, unit=None, before=0):
     "The rows of a table that comes in chunks, as a recording"
     rows = end = None
@@ -1367,7 +1384,7 @@ def _collected(path, chunks, given, head=None, unit=None, before=0):
     if rows is None: raise RecordError(f"{path.name} holds no signal: it has no line of numbers")
     return _rows_source(rows, fs, bare_name(path), notes)
 
-# %% ../../nbs/data/22_files.ipynb #7cf557ea
+# %% ../../nbs/data/22_files.ipynb #b6c90451
 @contextmanager
 def opened_text(
     path, # A text, perhaps packed with gzip
@@ -1391,6 +1408,7 @@ class _WithoutRemarks:
         part = self.text.read(size) + self.text.readline()
         return re.sub(r'(?m)^#.*\n?|[\t ]#\*.*', '', part) if '#' in part else part
 
+# %% ../../nbs/data/22_files.ipynb #5ebbad6f
 def _head_of(text, most=3000):
     "The first lines of a text; the last one may be cut where they are long"
     lines, size = [], 0
@@ -1416,7 +1434,7 @@ def _plan(path, lines):
     names = unique(names + [None]*(d.width - len(names))) if names else list(range(d.width))
     return d, names, rate or stated_rate(head), stated_unit(head)
 
-# %% ../../nbs/data/22_files.ipynb #825ce2bd
+# %% ../../nbs/data/22_files.ipynb #d3c6c6b1
 _WARNINGS = threading.Lock() # what Python warns of is a setting of the whole process
 
 def text_source(
@@ -1444,6 +1462,7 @@ def text_source(
     except (EOFError, zlib.error, gzip.BadGzipFile) as e:
         raise RecordError(f"{path.name} is cut short or damaged ({e}); get it anew") from None
 
+# %% ../../nbs/data/22_files.ipynb #d81d05b0
 def frame_source(
     frame,   # A pandas data frame: one row a sample, one column a lead; times among its columns or as its index
     fs=None, # Samples a second, where its times do not say
@@ -1460,7 +1479,7 @@ def frame_source(
     for c in frame.select_dtypes('timedelta'): frame[c] = frame[c].dt.total_seconds()
     return _collected(Path(name), [frame], checked_rate(fs, needed=False))
 
-# %% ../../nbs/data/22_files.ipynb #96fdd82e
+# %% ../../nbs/data/22_files.ipynb #bcff9af9
 ENDINGS = ('.edf', '.bdf', '.rec', '.csv', '.tsv', '.txt', '.npy', '.npz', '.mat')
 
 def kind_of(
@@ -1488,6 +1507,7 @@ _OTHERS = set('.xls .xlsx .ods .pdf .xml .json .dcm .scp .hl7 .ecg .h5 .hdf5 .pa
               '.pt .zip .tar .7z .rar .png .jpg .wav .mp3 .gdf .vhdr .eeg .fif .set .acq .html '
               '.docx .bz2 .xz'.split())
 
+# %% ../../nbs/data/22_files.ipynb #411e3c25
 def _plain_path(path):
     "A path as Python has it, with the home folder in it; a folder is refused"
     try: path = Path(path).expanduser()
