@@ -136,6 +136,17 @@ TAKE_NONE = set("""dropout dropout_ dropout1d dropout2d dropout3d feature_dropou
     fractional_max_pool3d_with_indices binomial _standard_gamma _sample_dirichlet""".split())
 _shared = threading.Lock()     # held while torch's own generator is in another state
 
+def _draws(name, args, kwargs):
+    "Does a function draw at all? Dropout draws nothing where its share is 0 or nothing is trained"
+    if 'dropout' in name: share, training = kwargs.get('p', args[1] if len(args) > 1 else .5), kwargs.get('training', args[2] if len(args) > 2 else True)
+    elif name in ('lstm', 'gru', 'rnn_tanh', 'rnn_relu'):         # the share is their only fraction, and behind it stands whether they are trained
+        at = next(i for i, a in enumerate(args) if isinstance(a, float))
+        share, training = args[at:at + 2]
+    elif name == 'multi_head_attention_forward': share, training = kwargs.get('dropout_p', 1), kwargs.get('training', True)
+    elif name == 'scaled_dot_product_attention': share, training = kwargs.get('dropout_p', args[4] if len(args) > 4 else 0.), True
+    else: return True
+    return share > 0 and bool(training)
+
 def _device_of(args, kwargs):
     "Where a function of torch will draw"
     found = kwargs.get('device')
@@ -187,7 +198,7 @@ def __torch_function__(self, func, types, args=(), kwargs=None):
     kwargs, name = kwargs or {}, getattr(func, '__name__', '')
     if name not in TAKE_GENERATOR and name not in TAKE_NONE or kwargs.get('generator') is not None: return func(*args, **kwargs)
     device = _device_of(args, kwargs)
-    if device.type == 'meta': return func(*args, **kwargs)         # shapes without numbers
+    if device.type == 'meta' or not _draws(name, args, kwargs): return func(*args, **kwargs)         # shapes without numbers, or no random ones
     if name in TAKE_NONE: return self._lent(func, args, kwargs, device)
     self.called, generator = True, self.generator(device)
     if name in ('randn_like', 'rand_like'):         # older versions of torch give these no generator

@@ -807,3 +807,19 @@ def test_cross_validation_is_the_same_in_threads_processes_and_in_sequence(name,
     with parallel_config('threading'): equal(folds(name, 4), wanted)
     equal(by_loky[name], wanted)
     assert len(wanted) == 3 and len(set(wanted)) > 1
+
+
+class _NeverShared:
+    "In place of the lock on torch's own generator: nothing of this package may borrow it, or a user's threads would draw from it meanwhile"
+    def __enter__(self): raise AssertionError("torch's own generator was borrowed")
+    def __exit__(self, *error): pass
+
+@pytest.mark.parametrize('kind', ['table', 'signal'])
+@pytest.mark.parametrize('name', detector_names())
+def test_no_fit_borrows_torchs_generator(name, kind, monkeypatch):
+    import ganad.training
+    monkeypatch.setattr(ganad.training, '_shared', _NeverShared())
+    x = np.random.default_rng(0).normal(size=(80, 4) if kind == 'table' else (40, 1, 32)).clip(-1, 1)
+    params = quick(name, epochs=2).get_params() if hasattr(quick(name), 'epochs') else {}
+    detector = make_detector(name, **params).fit(x)
+    detector.anomaly_score(x[:4])
