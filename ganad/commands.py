@@ -85,7 +85,7 @@ def check_call(
     "Refuses what does not fit together: rate and kind of file, beats and record, a negative --top"
     kind = Path(call.record.removesuffix('.gz')).suffix.lower() if call.record else ''
     if call.fs is None and (kind == '.npy' or kind in TABLES and not Path(call.record).expanduser().is_file()):
-        parser.error(f"a {kind} file that does not say how fast it was sampled needs --fs HZ, as in --fs 360" + ('' if kind == '.npy' else f"; and there is no file {call.record}"))
+        parser.error(f"a {kind} file that does not say how fast it was sampled needs --fs HZ, as in --fs 360" + ('' if Path(call.record).expanduser().is_file() else f"; and there is no file {call.record}"))
     if call.fs is not None and kind not in TABLES:
         parser.error(f"--fs is for {', '.join(TABLES)} files; {call.record or 'the default record'} states its own rate, so leave it out")
     if call.beats == 'annotated' and (not call.record or kind in (*TABLES, '.edf', '.bdf', '.rec')):
@@ -113,6 +113,10 @@ def scan_main(
     else:
         try: print(summary_text(beats), flush=True)
         except BrokenPipeError: os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()) # as in `ganad-scan | head`
+        except OSError as raised: # a disk that is full
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            print(f'ganad-scan: the scan is written, but not its summary: {raised}', file=sys.stderr)
+            return 1
         return 0
     print(f'ganad-scan: {error}', file=sys.stderr)
     return 1

@@ -390,3 +390,21 @@ def test_a_beat_that_cannot_be_read_is_not_flagged(two_leads, sim, detector):
     frame = scan(x, FS, detector=detector, quantile=.01)
     assert (~frame.readable).any() and not frame.anomalous[~frame.readable].any()
     assert frame.attrs['flagged'] == frame.anomalous.sum()
+
+@pytest.mark.parametrize('value, n', [(99999, 720), (-9999, 4000), (1e6, 200)])
+def test_a_sentinel_counts_as_missing(value, n, two_leads, detector):
+    x = two_leads[:, 0].copy()
+    missing, held = x.copy(), x.copy()
+    missing[12000:12000 + n], held[12000:12000 + n] = np.nan, value
+    wanted, found = scan(missing, FS, detector=detector), scan(held, FS, detector=detector)
+    assert (found['sample'] == wanted['sample']).all() and (found.readable == wanted.readable).all()
+    assert any('taken for missing' in n for n in found.attrs['notes']) and not any('taken for missing' in n for n in wanted.attrs['notes'])
+
+def test_a_lead_that_was_turned_over_is_not_to_be_turned_over_again(two_leads, detector):
+    frame = scan(two_leads[:, 0], FS, detector=detector, invert=True)
+    assert not any('with --invert' in n for n in frame.attrs['notes']) and any('leave --invert out' in n for n in frame.attrs['notes'])
+
+def test_a_summary_that_cannot_be_written(record, detector, here):
+    code = f"import sys; from ganad.commands import scan_main; sys.exit(scan_main([{str(record)!r}, '--detector', {str(detector)!r}]))"
+    with open('/dev/full', 'w') as full: run = subprocess.run([sys.executable, '-c', code], stdout=full, stderr=subprocess.PIPE, text=True, cwd=here)
+    assert run.returncode == 1 and 'Traceback' not in run.stderr and 'not its summary' in run.stderr and (here/'rec/report.html').is_file()

