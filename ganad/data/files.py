@@ -279,7 +279,7 @@ def _header_file(path):
     files = (path.with_name(path.name + ending) for ending in ('.hea', '.HEA'))
     return next((file for file in files if file.is_file()), None)
 
-# %% ../../nbs/data/22_files.ipynb #0bc23ea9
+# %% ../../nbs/data/22_files.ipynb #5f4abbb4
 def _read_header(path):
     "(one header as `wfdb` has it, the lines of its segments, the signals without a gain)"
     raw = _header_file(path).read_bytes()
@@ -289,6 +289,7 @@ def _read_header(path):
     if len(words) > 2: words[2] = _plain_rate(words[2])
     first = re.sub(r'^\S+?(?=(/\d+)?\s)', 'record', ' '.join(words))
     fields, rest = wfdb_fields._parse_record_line(first), lines[1:]
+    fields['record_name'] = re.split(r'/\d+$', words[0])[0] # as it calls itself
     many = fields.pop('n_seg')
     if many is not None:
         if many != len(rest): raise ValueError(f'it announces {many} segments and lists {len(rest)}')
@@ -324,7 +325,7 @@ def _check_files(header, name, folder):
                               f"says {header.sig_len:,}. Get the record anew")
     if not header.sig_len and lengths: header.sig_len = min(lengths)
 
-# %% ../../nbs/data/22_files.ipynb #d15d0eb4
+# %% ../../nbs/data/22_files.ipynb #b04735df
 @dataclass
 class WfdbHeader:
     "What the header of a record says, or the headers of all its segments"
@@ -336,6 +337,8 @@ class WfdbHeader:
     segments:list   # (first frame, last + 1, the `wfdb.Record` or None, its signal of each lead or None)
     notes:list
 
+_RENAMED = "{}.hea is the header of a record with another name: were its files renamed, or mixed up?"
+
 def _one(path):
     "The header of a record that is no list of segments, its files checked"
     if _header_file(path) is None: raise RecordError(f"the segment {path.name} has no header: {path.name}.hea is not there; get the record anew")
@@ -344,7 +347,7 @@ def _one(path):
     _check_files(header, path.name, path.parent)
     return header, gainless
 
-# %% ../../nbs/data/22_files.ipynb #22f6ee19
+# %% ../../nbs/data/22_files.ipynb #c9620876
 def wfdb_path(
     path, # A record, or one of its files
 ) -> Path: # Without an ending
@@ -370,6 +373,7 @@ def wfdb_header(
     if not n: raise RecordError(f"record {path.name} has no signals; its header lists none")
     notes = [f"{path.name}.hea gives no gain: 200 units of the converter were taken for a "
              f"millivolt, as the format has it"] if gainless else []
+    if header.record_name != path.name: notes.append(_RENAMED.format(path.name))
     return WfdbHeader(path.name, path.parent, header.fs, header.sig_len, unique(header.sig_name),
                       header.samps_per_frame, [(0, header.sig_len, header, list(range(n)))], notes)
 
@@ -388,7 +392,7 @@ def _columns(names, variable, header):
         return list(range(len(names)))
     return [header.sig_name.index(n) if n in (header.sig_name or []) else None for n in names]
 
-# %% ../../nbs/data/22_files.ipynb #0d72beb7
+# %% ../../nbs/data/22_files.ipynb #abbd196d
 def _many(path, master, lines):
     "The header of a record in segments"
     listed = [(line.split()[0], int(line.split()[1])) for line in lines]
@@ -415,8 +419,9 @@ def _many(path, master, lines):
     if master.sig_len and master.sig_len != start:
         raise RecordError(f"{path.name}.hea says {master.sig_len:,} samples, its segments hold "
                           f"{start:,}. Get the record anew")
+    others = [n for (n, _), h in zip(listed, parts) if h is not None and h.record_name != n]
     return WfdbHeader(path.name, path.parent, master.fs, start, unique(names), per_frame, segments,
-                      [])
+                      [_RENAMED.format(n) for n in others])
 
 # %% ../../nbs/data/22_files.ipynb #f943bd73
 def _before(header, folder, start):
@@ -798,7 +803,7 @@ def comma_is_decimal(
     if any(len(b) > 1 and b[0] == '0' or re.fullmatch(r'-0+', a) for a, b in rows): return True
     return all(len(b) == 1 for _, b in rows) and len({b for _, b in rows}) > 7
 
-# %% ../../nbs/data/22_files.ipynb #cff84d04
+# %% ../../nbs/data/22_files.ipynb #e56d6856
 @dataclass
 class Dialect:
     "How the numbers of a text are written"
@@ -834,6 +839,7 @@ def find_dialect(
               and np.mean([_is_value(w, decimal) for w in filled(i)]) > .95]
     begins = (i for i in range(len(lines)) if _begins(lines[i:], sep, decimal, width, valued))
     first = next(begins, None)
+    if first and width > 1: _no_broken_number(fields(lines[first - 1], sep), decimal, width, valued, name, first)
     if first is None or lined < .5:
         raise RecordError(f"{name}: no numbers in its first {len(lines):,} lines; expected one row "
                           f"a sample, one column a lead")
@@ -842,7 +848,7 @@ def find_dialect(
     blank = width == 1 and sum(not l.strip() for l in lines[first:]) < .3*len(lines[first:])
     return Dialect(sep, decimal, width, first, blank)
 
-# %% ../../nbs/data/22_files.ipynb #f4341147
+# %% ../../nbs/data/22_files.ipynb #29b9de36
 def _no_thousands(words, decimal, name, quoted):
     "Refuses numbers with a mark for thousands: 1.234 beside 999"
     marked = [w for w in words if '.' in w or ',' in w]
@@ -854,11 +860,19 @@ def _no_thousands(words, decimal, name, quoted):
         raise RecordError(f"{name}: {marked[0]!r}{beside} looks like a whole number "
                           f"with a mark for thousands; write the numbers without it")
 
+def _no_broken_number(row, decimal, width, valued, name, line):
+    "Refuses a line above the numbers that would be one of them, but for a number that is damaged"
+    if len(row) != width or not any(_is_number(w, decimal) for w in row): return
+    odd = [row[i] for i in valued if not _is_value(row[i], decimal)]
+    if odd and all(re.match(r'[-+.,]?\d', w) for w in odd):
+        raise RecordError(f"{name}, line {line}: {odd[0][:40]!r} is not a number; mend it, or leave the cell empty where nothing was recorded")
+
 def _begins(lines, sep, decimal, width, valued):
     "Do numbers begin with the first of these lines?"
     following = [l for l in lines[:12] if l.strip() and l.lstrip()[0] not in '#%']
     if not following or following[0] is not lines[0]: return False
-    good = [_conforms(fields(l, sep), decimal, width, valued) for l in following]
+    rows = [fields(l, sep) for l in following]
+    good = [_conforms(r, decimal, width, valued) or i > 0 and len(r) == width and not any(r) for i, r in enumerate(rows)]
     return all(good[:2]) and sum(good) > .6*len(good)
 
 # %% ../../nbs/data/22_files.ipynb #19f5fb65
@@ -1436,7 +1450,7 @@ def _plan(path, lines):
     names = unique(names + [None]*(d.width - len(names))) if names else list(range(d.width))
     return d, names, rate or stated_rate(head), stated_unit(head)
 
-# %% ../../nbs/data/22_files.ipynb #d3c6c6b1
+# %% ../../nbs/data/22_files.ipynb #d58d4626
 _WARNINGS = threading.Lock() # what Python warns of is a setting of the whole process
 
 def text_source(
@@ -1454,13 +1468,14 @@ def text_source(
             chunks = pd.read_csv(_WithoutRemarks(text), sep=d.sep, decimal=d.decimal, header=None, names=names,
                                  index_col=False, chunksize=500_000, na_values=list(_MISSING),
                                  skipinitialspace=True, skip_blank_lines=not d.blank,
-                                 quotechar="'" if "'" in lines[d.first] else '"')
+                                 quotechar="'" if "'" in ''.join(lines[d.first:][:1]) else '"')
             return _collected(path, chunks, given, rate, unit, d.first)
     except (pd.errors.ParserError, pd.errors.ParserWarning) as e:
         line = re.search(r'in line (\d+)', str(e))
         where = f'line {int(line[1]) + d.first}' if line else 'a line'
         raise RecordError(f"{path.name}: {where} has more columns than those before it; mend it, "
                           f"or split the file there") from None
+    except pd.errors.EmptyDataError: raise RecordError(f"{path.name} holds no signal: it has no line of numbers below its head") from None
     except (EOFError, zlib.error, gzip.BadGzipFile) as e:
         raise RecordError(f"{path.name} is cut short or damaged ({e}); get it anew") from None
 
