@@ -803,7 +803,7 @@ def comma_is_decimal(
     if any(len(b) > 1 and b[0] == '0' or re.fullmatch(r'-0+', a) for a, b in rows): return True
     return all(len(b) == 1 for _, b in rows) and len({b for _, b in rows}) > 7
 
-# %% ../../nbs/data/22_files.ipynb #e56d6856
+# %% ../../nbs/data/22_files.ipynb #7501bca8
 @dataclass
 class Dialect:
     "How the numbers of a text are written"
@@ -830,7 +830,7 @@ def find_dialect(
              if (sep, decimal) != (',', ',') or '"' in body[-1]]
     def goodness(f): return round(f[3]*f[4], 2), f[3], f[1] == '.', f[2] > 1
     sep, decimal, width, lined, _ = max(tried, key=goodness)
-    pairs = [r for r in (fields(l, ',') for l in body) if _conforms(r, '.', 2, (0, 1))]
+    pairs = [r for r in (fields(l, ',') for l in lines) if _conforms(r, '.', 2, (0, 1))]
     if sep == ',' and decimal == '.' and width == 2 and pairs and comma_is_decimal(pairs):
         sep, decimal, width = r'\s+', ',', 1
     rows = [r for r in (fields(l, sep) for l in body) if len(r) == width]
