@@ -325,11 +325,11 @@ def _check_files(header, name, folder):
                               f"says {header.sig_len:,}. Get the record anew")
     if not header.sig_len and lengths: header.sig_len = min(lengths)
 
-# %% ../../nbs/data/22_files.ipynb #b04735df
+# %% ../../nbs/data/22_files.ipynb #e8350d87
 @dataclass
 class WfdbHeader:
     "What the header of a record says, or the headers of all its segments"
-    name:str; folder:Path
+    name:str
     fs:float|None   # Frames a second: a lead may have several samples a frame
     length:int      # Frames
     leads:list      # Name of each lead, none twice
@@ -347,7 +347,7 @@ def _one(path):
     _check_files(header, path.name, path.parent)
     return header, gainless
 
-# %% ../../nbs/data/22_files.ipynb #c9620876
+# %% ../../nbs/data/22_files.ipynb #efb0e823
 def wfdb_path(
     path, # A record, or one of its files
 ) -> Path: # Without an ending
@@ -374,7 +374,7 @@ def wfdb_header(
     notes = [f"{path.name}.hea gives no gain: 200 units of the converter were taken for a "
              f"millivolt, as the format has it"] if gainless else []
     if header.record_name != path.name: notes.append(_RENAMED.format(path.name))
-    return WfdbHeader(path.name, path.parent, header.fs, header.sig_len, unique(header.sig_name),
+    return WfdbHeader(path.name, header.fs, header.sig_len, unique(header.sig_name),
                       header.samps_per_frame, [(0, header.sig_len, header, list(range(n)))], notes)
 
 # %% ../../nbs/data/22_files.ipynb #71caaf36
@@ -392,7 +392,7 @@ def _columns(names, variable, header):
         return list(range(len(names)))
     return [header.sig_name.index(n) if n in (header.sig_name or []) else None for n in names]
 
-# %% ../../nbs/data/22_files.ipynb #abbd196d
+# %% ../../nbs/data/22_files.ipynb #3a5dde96
 def _many(path, master, lines):
     "The header of a record in segments"
     listed = [(line.split()[0], int(line.split()[1])) for line in lines]
@@ -420,7 +420,7 @@ def _many(path, master, lines):
         raise RecordError(f"{path.name}.hea says {master.sig_len:,} samples, its segments hold "
                           f"{start:,}. Get the record anew")
     others = [n for (n, _), h in zip(listed, parts) if h is not None and h.record_name != n]
-    return WfdbHeader(path.name, path.parent, master.fs, start, unique(names), per_frame, segments,
+    return WfdbHeader(path.name, master.fs, start, unique(names), per_frame, segments,
                       [_RENAMED.format(n) for n in others])
 
 # %% ../../nbs/data/22_files.ipynb #f943bd73
@@ -1402,11 +1402,10 @@ def _collected(path, chunks, given, head=None, unit=None, before=0):
     if rows is None: raise RecordError(f"{path.name} holds no signal: it has no line of numbers")
     return _rows_source(rows, fs, bare_name(path), notes)
 
-# %% ../../nbs/data/22_files.ipynb #b6c90451
+# %% ../../nbs/data/22_files.ipynb #074e91f9
 @contextmanager
 def opened_text(
     path, # A text, perhaps packed with gzip
-    errors='replace',
 ): # Yields a text file
     "A text in its own encoding"
     with open(path, 'rb') as f: packed = f.read(2) == b'\x1f\x8b'
@@ -1416,7 +1415,7 @@ def opened_text(
         if b'\0' in raw and not coded.startswith('utf-16'):
             raise RecordError(f"{path.name} is no text: it holds bytes of zero")
         f.seek(0)
-        with io.TextIOWrapper(f, coded, errors, newline=None) as text: yield text
+        with io.TextIOWrapper(f, coded, 'replace', newline=None) as text: yield text
 
 class _WithoutRemarks:
     "A text file for `pandas` without the lines that begin with #, and without what LabChart writes behind #*"
