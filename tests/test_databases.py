@@ -8,7 +8,7 @@ import wfdb
 
 from ganad.data import databases, ecg
 from ganad.data.databases import (DATABASES, DEVELOPMENT, at_hand, bigeminal_stretches, database_folder, database_record, database_records,
-                                  folder_records, noise_stretches, person, rhythms, stress_ratio, stress_stretches)
+                                  folder_records, noise_stretches, note_noise, person, rhythms, stress_ratio, stress_stretches)
 from ganad.data.ecg import RecordError, download, read_record
 from ganad.settings import DataNotFound, data_folder, data_named
 
@@ -72,6 +72,13 @@ def test_bigeminy_is_six_beats_that_alternate(beats, stretches):
 def test_noisy_pieces_of_the_stress_test():
     assert stress_stretches(800).tolist() == [[300, 420], [540, 660], [780, 800]] and not len(stress_stretches(299))
     assert [stress_ratio(name) for name in ('118e24', '118e06', '119e00', '118e_6')] == [24, 6, 0, -6]
+
+
+def test_noise_that_is_known_of_is_noted(tmp_path):
+    record = read_record(write(tmp_path, 'one', [(1, '~', 3), (2, '~', 0), (3, 'N', ''), (10, 'V', '')]))
+    noted = note_noise(record, [[5, 8], [20, 40]])
+    assert spans(noise_stretches(noted)) == [(5, 8), (20, 30)] and spans(noise_stretches(record)) == [(1, 2)]
+    assert noted.symbol.tolist() == ['N', '~', '~', 'V', '~'] and (np.diff(noted.sample) > 0).all() and len(noted.aux) == 5
 
 
 # ---- whose they are

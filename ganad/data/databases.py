@@ -6,9 +6,11 @@ Docs: https://ganad.github.io/ganad/data/databases.html.md"""
 
 # %% auto #0
 __all__ = ['DATABASES', 'DEVELOPMENT', 'RHYTHMS', 'person', 'database_folder', 'database_records', 'at_hand', 'database_record',
-           'rhythms', 'bigeminal_stretches', 'noise_stretches', 'stress_ratio', 'stress_stretches', 'folder_records']
+           'rhythms', 'bigeminal_stretches', 'noise_stretches', 'stress_ratio', 'stress_stretches', 'note_noise',
+           'folder_records']
 
-# %% ../../nbs/data/24_databases.ipynb #ceeaeb01
+# %% ../../nbs/data/24_databases.ipynb #68b00732
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -188,7 +190,21 @@ def stress_stretches(
     start = np.arange(300., seconds, 240)
     return np.stack([start, np.minimum(start + 120, seconds)], 1)
 
-# %% ../../nbs/data/24_databases.ipynb #55214e08
+# %% ../../nbs/data/24_databases.ipynb #01db6654
+def note_noise(
+    record:Record, # With annotations
+    stretches, # `(n, 2)` seconds, in order and apart
+) -> Record:
+    "The record with these stretches noted as noisy in all leads, and no others"
+    at = np.rint(np.asarray(stretches, dtype=float).ravel()*record.fs).astype(np.int64)
+    at, kept = at[at < len(record.signal)], record.symbol != '~'
+    sample = np.r_[record.sample[kept], at]
+    order = np.argsort(sample, kind='stable')
+    join = lambda old, new: np.concatenate([old[kept], new])[order]
+    return replace(record, sample=sample[order], symbol=join(record.symbol, np.full(len(at), '~')), aux=join(record.aux, np.full(len(at), '')),
+                   subtype=join(record.subtype, np.where(np.arange(len(at)) % 2 == 0, 15, 0)))
+
+# %% ../../nbs/data/24_databases.ipynb #b02ce49c
 def folder_records(
     folder, # It and all folders in it are searched
     annotator='atr', # Ending of the annotation files
