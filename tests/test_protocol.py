@@ -6,12 +6,14 @@ import pandas as pd
 import pytest
 import wfdb
 
+from ganad import protocol
+from ganad.commands import bench_main
 from ganad.data.databases import rhythms
 from ganad.data.ecg import Record, RecordError
 from ganad.data.toys import simulate_ecg
 from ganad.evaluation import ec57
-from ganad.protocol import (Inputs, Scorer, beat_by_beat, checked_table, false_alarms, features, flagged_time, judge, judge_records,
-                            neighbour_score, one_lead, own_distance, plain_earliness, protocol_records, rankings, ratio_interval, record_inputs, record_scorer,
+from ganad.protocol import (Inputs, Scorer, beat_by_beat, checked_table, false_alarms, features, flagged_time, in_words, judge, judge_records,
+                            neighbour_score, one_lead, own_distance, plain_earliness, protocol_records, protocol_table, rankings, ratio_interval, record_inputs, record_scorer,
                             rhythm_by_rhythm, scan_scorer, sum_of, summarize, training)
 
 FS = 100.
@@ -262,3 +264,43 @@ def test_noise_of_the_stress_test_is_noted(mitdb):
     found = dict(protocol_records('nstdb'))
     r = found['mitdb 118']
     assert rhythm_by_rhythm(r, table([1.]), 300.).loc['noise', 'seconds'] == pytest.approx(785.6, abs=.1)
+
+
+# ---- the whole of it, and the command
+
+@pytest.fixture
+def own_folder(tmp_path, trained, monkeypatch):
+    "A folder with two simulated records, and a training on three instead of DS1"
+    for seed in (7, 8):
+        sim = simulated(seed, 200.)
+        wfdb.wrsamp(sim.name, fs=200, units=['mV'], sig_name=['II'], p_signal=sim.signal.astype(float), fmt=['16'], write_dir=str(tmp_path))
+        wfdb.wrann(sim.name, 'atr', sim.sample, symbol=[str(s) for s in sim.symbol], write_dir=str(tmp_path))
+    monkeypatch.setattr(protocol, 'training', lambda: trained)
+    return tmp_path
+
+def test_a_table_of_methods(own_folder):
+    summary, figures = protocol_table(['earliness', 'pca'], own_folder, progress=False)
+    assert list(figures.method) == ['earliness']*2 + ['pca']*2 and set(figures.person) == {'s7', 's8'} and (figures.judged_from == 0).all()
+    shown = in_words(summary)
+    assert list(shown.columns) == ['earliness', 'pca'] and {'auroc', 'false_alarms_per_hour'} <= set(shown.index)
+    pooled = summary[(summary.method == 'pca') & (summary.figure == 'auroc')].pooled.item()
+    assert shown.loc['auroc', 'pca'].startswith(f'{pooled:.3f} (')
+
+def test_scorers_of_ones_own_need_no_training(own_folder, monkeypatch):
+    monkeypatch.setattr(protocol, 'training', None)
+    every = lambda r: checked_table(pd.DataFrame(dict(sample=r.sample, score=1., anomalous=True, readable=True)))
+    summary, figures = protocol_table(dict(every=every), own_folder, progress=False)
+    assert summary.set_index('figure').pooled[['auroc', 'flagged', 'flagged_N']].tolist() == [.5, 1, 1]
+
+def test_the_command_judges_a_folder(own_folder, capsys):
+    words = ['-p', 'P6', '--records', str(own_folder), 'earliness']
+    assert bench_main([*words, '--dry-run']) == 0 and 'on 2 records: earliness' in capsys.readouterr().out
+    assert bench_main([*words, '-o', str(own_folder/'figures.csv')]) == 0
+    assert 'auroc' in capsys.readouterr().out and pd.read_csv(own_folder/'figures.csv').record.tolist() == ['s7', 's8']
+    assert bench_main(['-p', 'P6', '--records', str(own_folder), 'earlines']) == 1 and "Did you mean 'earliness'" in capsys.readouterr().err
+    assert bench_main(['-p', 'P6', '--records', str(own_folder/'nowhere')]) == 1 and 'no folder' in capsys.readouterr().err
+
+@pytest.mark.parametrize('words, said', [(['--records', 'x'], '--records is for P6 only'), (['-p', 'P2', '--lead', 'II'], '--lead is for P6 only'),
+                                         (['-p', 'P6', '--rows', '9'], '--rows is not for P6'), (['-p', 'P6', '--test-rows', '9'], '--test-rows is not for P6')])
+def test_options_of_another_protocol_are_refused(words, said, capsys):
+    assert bench_main(words) == 2 and said in capsys.readouterr().err
