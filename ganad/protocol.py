@@ -7,9 +7,9 @@ Docs: https://ganad.github.io/ganad/practice/protocol.html.md"""
 # %% auto #0
 __all__ = ['LEADS', 'COLUMNS', 'RANKINGS', 'PER', 'WORST_HIGH', 'HARMLESS', 'YARDSTICKS', 'HEADLINE', 'one_lead', 'checked_table',
            'beat_by_beat', 'ranked', 'rankings', 'flagged_time', 'false_alarms', 'rhythm_stretches', 'rhythm_by_rhythm',
-           'judge', 'judge_records', 'ratio_interval', 'summarize', 'protocol_records', 'Inputs', 'record_inputs',
-           'plain_earliness', 'own_distance', 'Training', 'training', 'features', 'Scorer', 'sum_of', 'neighbour_score',
-           'detector_score', 'scan_scorer', 'record_scorer', 'protocol_table', 'in_words']
+           'judge', 'judge_records', 'ratio_interval', 'summarize', 'at_alarm_rate', 'protocol_records', 'Inputs',
+           'record_inputs', 'plain_earliness', 'own_distance', 'Training', 'training', 'features', 'Scorer', 'sum_of',
+           'neighbour_score', 'detector_score', 'scan_scorer', 'record_scorer', 'protocol_table', 'in_words']
 
 # %% ../nbs/practice/45_protocol.ipynb #600cb982
 from dataclasses import dataclass, replace
@@ -61,6 +61,7 @@ def checked_table(
 def beat_by_beat(
     record:Record, # With annotations
     table, # From a record scorer
+    extra=False, # Also the found beats that are paired with none? Their classes are ''
 ) -> pd.DataFrame: # One row an annotated beat: `time` (s), `symbol`, `aami`, `group`, `found`, `readable`, `score`, `flagged`, `state`
     "What a scorer said of each annotated beat"
     table = checked_table(table)
@@ -69,8 +70,13 @@ def beat_by_beat(
     index = match_beats(sample, table['sample'], record.fs)
     said = lambda column, else_: np.append(table[column].to_numpy(), else_)[index] if len(table) else np.full(len(sample), else_)
     state = said('state', '') if 'state' in table else np.full(len(sample), '')
-    return pd.DataFrame(dict(time=sample/record.fs, symbol=symbol, aami=[EC57_CLASS[s] for s in symbol], group=[GROUPS.get(s, '') for s in symbol], found=index >= 0,
-                             readable=said('readable', False).astype(bool), score=said('score', np.nan).astype(float), flagged=said('anomalous', False).astype(bool), state=state))
+    out = pd.DataFrame(dict(time=sample/record.fs, symbol=symbol, aami=[EC57_CLASS[s] for s in symbol], group=[GROUPS.get(s, '') for s in symbol], found=index >= 0,
+                            readable=said('readable', False).astype(bool), score=said('score', np.nan).astype(float), flagged=said('anomalous', False).astype(bool), state=state))
+    if not extra: return out
+    alone = table.drop(index=index[index >= 0])
+    alone = pd.DataFrame(dict(time=alone['sample']/record.fs, symbol='', aami='', group='', found=True, readable=alone.readable, score=alone.score, flagged=alone.anomalous,
+                              state=alone.state if 'state' in alone else ''))
+    return pd.concat([out, alone[alone.time < len(record.signal)/record.fs]]).sort_values('time', kind='stable', ignore_index=True)
 
 # %% ../nbs/practice/45_protocol.ipynb #ed477954
 def ranked(
@@ -198,14 +204,14 @@ def judge_records(
     records, # Pairs (person, `Record` with one lead)
     calibration=300., # As in `judge`
     progress:bool=True, # Show a bar?
-) -> tuple: # (figures, one row a record; beats, all annotated beats after the calibration, with `person` and `record`)
+) -> tuple: # (figures, one row a record; beats, of those with annotated beats all that were annotated or found after the calibration, with `person` and `record`)
     "Runs a record scorer over many records and judges it on each"
     figures, beats = [], []
     for who, record in tqdm(records, desc='Judging records', unit='record', leave=False, disable=not progress):
         try: table, refused = scorer(record), ''
         except RecordError as e: table, refused = pd.DataFrame(dict(sample=np.array([], int), score=np.array([]), anomalous=np.array([], bool), readable=np.array([], bool))), str(e)
         figures.append(dict(person=who, refused=refused) | judge(record, table, calibration))
-        each = beat_by_beat(record, table)
+        each = beat_by_beat(record, table, extra=bool(np.isin(record.symbol, list(EC57_CLASS)).any()))
         beats.append(each[each.time >= figures[-1]['judged_from']].assign(person=who, record=record.name))
     if not figures: raise ValueError("no records to judge")
     return pd.DataFrame(figures), pd.concat(beats, ignore_index=True)
@@ -265,7 +271,20 @@ def summarize(
         row |= dict(mean=each.mean(), median=each.median(), worst=each.max() if high else each.min(), records=len(each))
     return pd.DataFrame(rows).T.astype(dict(records=int))
 
-# %% ../nbs/practice/45_protocol.ipynb #59143aac
+# %% ../nbs/practice/45_protocol.ipynb #b080b251
+def at_alarm_rate(
+    beats, # From `judge_records`
+    hours, # That were judged
+    rate,  # False alarms an hour, at most
+) -> dict: # Share flagged of each class, NaN where there is none
+    "What could be flagged at so many false alarms an hour"
+    score, kind = beats.score.fillna(-np.inf).to_numpy(), beats.aami.to_numpy(str)
+    others = np.sort(score[~np.isin(kind, list('SVFQ'))])[::-1]
+    n = int(rate*hours + 1e-9)
+    threshold = others[n] if n < len(others) else -np.inf
+    return {k: float((score[kind == k] > threshold).mean()) if (kind == k).any() else np.nan for k in 'SVF'}
+
+# %% ../nbs/practice/45_protocol.ipynb #2b3c01f5
 def protocol_records(
     records, # 'DS1', 'DS2', a database with development records, or a folder
     lead=None, # As in `one_lead`
@@ -281,7 +300,7 @@ def protocol_records(
     else:
         for path in folder_records(records, annotator): yield path.name, one_lead(read_record(path, annotations=annotator, check=False), lead)
 
-# %% ../nbs/practice/45_protocol.ipynb #b1fc28de
+# %% ../nbs/practice/45_protocol.ipynb #c382d7c9
 @dataclass
 class Inputs:
     "What every method of the protocol is given of a record"
@@ -311,7 +330,7 @@ def record_inputs(
     usual = surroundings(before, 20, .5)
     return Inputs(sample, before, good, x, own, np.log(np.stack([before, np.r_[before[1:], usual[-1]]], 1)/usual[:, None]))
 
-# %% ../nbs/practice/45_protocol.ipynb #4499802b
+# %% ../nbs/practice/45_protocol.ipynb #853e0817
 def plain_earliness(
     inputs:Inputs,
 ) -> np.ndarray: # (N,), 0 on time, .5 after half the usual time
@@ -327,7 +346,7 @@ def own_distance(
     unit = lambda v: (v - v.mean(-1, keepdims=True))/np.maximum(np.linalg.norm(v - v.mean(-1, keepdims=True), axis=-1, keepdims=True), 1e-9)
     return np.log(1e-3 + np.maximum(0, 1 - unit(inputs.x) @ unit(inputs.own)))
 
-# %% ../nbs/practice/45_protocol.ipynb #2902d24d
+# %% ../nbs/practice/45_protocol.ipynb #81e03f37
 @dataclass
 class Training:
     "The beats of DS1, as every method of the protocol is trained on them"
@@ -357,7 +376,7 @@ def features(
     "Beat less own beat, and rhythm, each in units of its usual size (equation 2)"
     return np.c_[(inputs.x - inputs.own)/training.sizes[0], inputs.rhythm/training.sizes[1]].astype(np.float32)
 
-# %% ../nbs/practice/45_protocol.ipynb #1be5c5c1
+# %% ../nbs/practice/45_protocol.ipynb #490db636
 class Scorer:
     "A record scorer made of a function of `Inputs`, with a threshold from the training's normal beats"
     def __init__(self,
@@ -375,7 +394,7 @@ class Scorer:
         score = np.where(i.readable, self.score(i), np.nan)
         return pd.DataFrame(dict(sample=i.sample, time=i.sample/record.fs, score=score, anomalous=score > self.threshold, readable=i.readable))
 
-# %% ../nbs/practice/45_protocol.ipynb #a1b5cef1
+# %% ../nbs/practice/45_protocol.ipynb #867ed411
 def _pooled(score, training): return np.concatenate([score(i)[n] for i, n in zip(training.parts, training.normal)])
 
 def sum_of(
@@ -415,7 +434,7 @@ def detector_score(
     of = _where_readable(detector.anomaly_score)
     return lambda inputs: of(inputs, features(inputs, training))
 
-# %% ../nbs/practice/45_protocol.ipynb #517d73bc
+# %% ../nbs/practice/45_protocol.ipynb #6213d703
 def scan_scorer(
     detector='mitdb-calibrated', # As `scan` takes it
     **kwargs, # As `scan` takes them
@@ -438,7 +457,7 @@ def record_scorer(
              'earliness + own beat': lambda: sum_of((plain_earliness, own_distance), training)}[name]()
     return Scorer(score, training)
 
-# %% ../nbs/practice/45_protocol.ipynb #38194bb9
+# %% ../nbs/practice/45_protocol.ipynb #205fd26f
 def protocol_table(
     methods=YARDSTICKS, # Names as `record_scorer` takes them, or a dictionary name -> record scorer
     records='DS2', # As `protocol_records` takes it

@@ -12,7 +12,7 @@ from ganad.data.databases import rhythms
 from ganad.data.ecg import Record, RecordError
 from ganad.data.toys import simulate_ecg
 from ganad.evaluation import ec57
-from ganad.protocol import (Inputs, Scorer, beat_by_beat, checked_table, false_alarms, features, flagged_time, in_words, judge, judge_records,
+from ganad.protocol import (Inputs, Scorer, at_alarm_rate, beat_by_beat, checked_table, false_alarms, features, flagged_time, in_words, judge, judge_records,
                             neighbour_score, one_lead, own_distance, plain_earliness, protocol_records, protocol_table, rankings, ratio_interval, record_inputs, record_scorer,
                             rhythm_by_rhythm, scan_scorer, sum_of, summarize, training)
 
@@ -95,6 +95,18 @@ def test_a_short_record_is_judged_whole():
 def test_false_alarms_are_those_of_no_abnormal_beat():
     found = table([1, 2.1, 3, 4.5], flagged=[1, 2.1, 4.5])
     assert false_alarms(record([(1, 'N'), (2, 'V'), (3, 'V'), (5, 'N')]), found).tolist() == [True, False, False, True]
+
+
+def test_found_beats_that_belong_to_none():
+    each = beat_by_beat(record([(1, 'N'), (2, 'V')]), table([1, 1.5, 2.1], [3, 4, 5], flagged=[1.5]), extra=True)
+    assert each.symbol.tolist() == ['N', '', 'V'] and each.flagged.tolist() == [False, True, False] and each.score.tolist() == [3, 4, 5]
+    assert np.isnan(rankings(each)['auroc_S']) and rankings(each)['auroc'] == 1 # the extra one is no beat of any class
+
+@pytest.mark.parametrize('rate, share', [(0, 0), (1, 0), (2, .5), (3, .5), (4, 1), (99, 1)])
+def test_what_a_ranking_allows_at_a_rate_of_false_alarms(rate, share):
+    "One V lies below two beats that are no anomalies, the other below four; an unreadable beat raises no alarm"
+    each = beat_by_beat(record([(t, 'V' if t in (3, 6) else 'N') for t in range(1, 9)]), table([1, 2, 3, 4, 5, 6, 7, 8, 8.5], [9, 8, 7, 6, 5, 4, 3, 99, 0], unreadable=[8]), extra=True)
+    assert at_alarm_rate(each, 1., rate)['V'] == share and np.isnan(at_alarm_rate(each, 1., rate)['S'])
 
 
 # ---- rhythms
