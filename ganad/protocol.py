@@ -7,9 +7,10 @@ Docs: https://ganad.github.io/ganad/practice/protocol.html.md"""
 # %% auto #0
 __all__ = ['LEADS', 'COLUMNS', 'RANKINGS', 'PER', 'WORST_HIGH', 'HARMLESS', 'YARDSTICKS', 'HEADLINE', 'one_lead', 'checked_table',
            'beat_by_beat', 'ranked', 'rankings', 'flagged_time', 'false_alarms', 'rhythm_stretches', 'rhythm_by_rhythm',
-           'judge', 'judge_records', 'ratio_interval', 'summarize', 'at_alarm_rate', 'protocol_records', 'Inputs',
-           'record_inputs', 'plain_earliness', 'own_distance', 'Training', 'training', 'features', 'Scorer', 'sum_of',
-           'neighbour_score', 'detector_score', 'scan_scorer', 'record_scorer', 'protocol_table', 'in_words']
+           'judge', 'judge_records', 'ratio_interval', 'summarize', 'at_alarm_rate', 'difference', 'protocol_records',
+           'Inputs', 'record_inputs', 'plain_earliness', 'own_distance', 'Training', 'training', 'features', 'Scorer',
+           'sum_of', 'neighbour_score', 'detector_score', 'scan_scorer', 'check_method', 'record_scorer',
+           'protocol_table', 'in_words']
 
 # %% ../nbs/practice/45_protocol.ipynb #600cb982
 from dataclasses import dataclass, replace
@@ -26,7 +27,7 @@ from .data.ecg import DS1, DS2, GROUPS, Record, find_lead, read_record, scale_be
 from .data.files import RecordError
 from .data.peaks import find_peaks
 from .detector import detector_names, make_detector
-from .evaluation import EC57_CLASS, auroc, average_precision, bootstrap, ec57, match_beats
+from .evaluation import EC57_CLASS, auroc, average_precision, bootstrap, ec57, match_beats, paired_bootstrap
 from .records import cut_piece, scan, unreadable
 from .settings import check_seed, unknown
 
@@ -284,7 +285,22 @@ def at_alarm_rate(
     threshold = others[n] if n < len(others) else -np.inf
     return {k: float((score[kind == k] > threshold).mean()) if (kind == k).any() else np.nan for k in 'SVF'}
 
-# %% ../nbs/practice/45_protocol.ipynb #2b3c01f5
+# %% ../nbs/practice/45_protocol.ipynb #03d5ae3b
+def difference(
+    a, b,  # The beats of two scorers on the same records, from `judge_records`
+    figure='ap_all', # As in `rankings`
+    n=200, # Draws
+    seed=0, # Of the draws
+) -> AttrDict: # `difference` (of a less b), `low`, `high`
+    "How much better the one ranks the annotated beats than the other, with an interval over people"
+    a, b = (beats[beats.aami != ''].reset_index(drop=True) for beats in (a, b))
+    if not a[['record', 'time']].equals(b[['record', 'time']]): raise ValueError("the two scorers must have judged the same records, with the same calibration")
+    (metric, rows_a, _, score_a), (_, rows_b, _, score_b) = (ranked(beats, figure) for beats in (a, b))
+    both = rows_a & rows_b
+    kind = a['group' if figure.startswith('group_') else 'aami'].to_numpy(str)[both]
+    return paired_bootstrap((kind != 'N').astype(int), score_a[both[rows_a]], score_b[both[rows_b]], metric, a.person.to_numpy()[both], n, seed)
+
+# %% ../nbs/practice/45_protocol.ipynb #7fa2df89
 def protocol_records(
     records, # 'DS1', 'DS2', a database with development records, or a folder
     lead=None, # As in `one_lead`
@@ -300,7 +316,7 @@ def protocol_records(
     else:
         for path in folder_records(records, annotator): yield path.name, one_lead(read_record(path, annotations=annotator, check=False), lead)
 
-# %% ../nbs/practice/45_protocol.ipynb #c382d7c9
+# %% ../nbs/practice/45_protocol.ipynb #d7d15ba2
 @dataclass
 class Inputs:
     "What every method of the protocol is given of a record"
@@ -330,7 +346,7 @@ def record_inputs(
     usual = surroundings(before, 20, .5)
     return Inputs(sample, before, good, x, own, np.log(np.stack([before, np.r_[before[1:], usual[-1]]], 1)/usual[:, None]))
 
-# %% ../nbs/practice/45_protocol.ipynb #853e0817
+# %% ../nbs/practice/45_protocol.ipynb #1dcb060e
 def plain_earliness(
     inputs:Inputs,
 ) -> np.ndarray: # (N,), 0 on time, .5 after half the usual time
@@ -346,7 +362,7 @@ def own_distance(
     unit = lambda v: (v - v.mean(-1, keepdims=True))/np.maximum(np.linalg.norm(v - v.mean(-1, keepdims=True), axis=-1, keepdims=True), 1e-9)
     return np.log(1e-3 + np.maximum(0, 1 - unit(inputs.x) @ unit(inputs.own)))
 
-# %% ../nbs/practice/45_protocol.ipynb #81e03f37
+# %% ../nbs/practice/45_protocol.ipynb #005dd711
 @dataclass
 class Training:
     "The beats of DS1, as every method of the protocol is trained on them"
@@ -376,7 +392,7 @@ def features(
     "Beat less own beat, and rhythm, each in units of its usual size (equation 2)"
     return np.c_[(inputs.x - inputs.own)/training.sizes[0], inputs.rhythm/training.sizes[1]].astype(np.float32)
 
-# %% ../nbs/practice/45_protocol.ipynb #490db636
+# %% ../nbs/practice/45_protocol.ipynb #78a90619
 class Scorer:
     "A record scorer made of a function of `Inputs`, with a threshold from the training's normal beats"
     def __init__(self,
@@ -394,7 +410,7 @@ class Scorer:
         score = np.where(i.readable, self.score(i), np.nan)
         return pd.DataFrame(dict(sample=i.sample, time=i.sample/record.fs, score=score, anomalous=score > self.threshold, readable=i.readable))
 
-# %% ../nbs/practice/45_protocol.ipynb #867ed411
+# %% ../nbs/practice/45_protocol.ipynb #a4e556c5
 def _pooled(score, training): return np.concatenate([score(i)[n] for i, n in zip(training.parts, training.normal)])
 
 def sum_of(
@@ -434,7 +450,7 @@ def detector_score(
     of = _where_readable(detector.anomaly_score)
     return lambda inputs: of(inputs, features(inputs, training))
 
-# %% ../nbs/practice/45_protocol.ipynb #6213d703
+# %% ../nbs/practice/45_protocol.ipynb #61fea7a4
 def scan_scorer(
     detector='mitdb-calibrated', # As `scan` takes it
     **kwargs, # As `scan` takes them
@@ -444,20 +460,26 @@ def scan_scorer(
 
 YARDSTICKS = ('earliness', 'own beat', 'earliness + own beat', 'nearest neighbour', 'mitdb-calibrated')
 
+def check_method(
+    name, # Of a yardstick or a registered detector
+):
+    "An error that names the nearest method where there is none of this name"
+    if name not in (*YARDSTICKS, *detector_names()): raise unknown('record scorer', name, [*YARDSTICKS, *detector_names()])
+
 def record_scorer(
     name, # One of `YARDSTICKS`, or a registered detector
     training:Training,
     **params, # Of a registered detector
 ): # A record scorer
     "A yardstick, or a registered detector with the same inputs"
+    check_method(name)
     if name in detector_names(): return Scorer(detector_score(name, training, **params), training)
-    if name not in YARDSTICKS: raise unknown('record scorer', name, [*YARDSTICKS, *detector_names()])
     if name == 'mitdb-calibrated': return scan_scorer()
     score = {'earliness': lambda: plain_earliness, 'own beat': lambda: own_distance, 'nearest neighbour': lambda: neighbour_score(training),
              'earliness + own beat': lambda: sum_of((plain_earliness, own_distance), training)}[name]()
     return Scorer(score, training)
 
-# %% ../nbs/practice/45_protocol.ipynb #205fd26f
+# %% ../nbs/practice/45_protocol.ipynb #da630da4
 def protocol_table(
     methods=YARDSTICKS, # Names as `record_scorer` takes them, or a dictionary name -> record scorer
     records='DS2', # As `protocol_records` takes it
@@ -466,11 +488,13 @@ def protocol_table(
     progress:bool=True, # Show bars?
 ) -> tuple: # (summary, figures): rows as from `summarize` and `judge_records`, with the column `method`
     "Protocol P6: methods trained on DS1, judged on whole records"
-    found, summary, figures = list(protocol_records(records, lead, annotator)), [], []
-    trained = None if isinstance(methods, dict) else training()
+    own, summary, figures = isinstance(methods, dict), [], []
+    for name in methods if not own else (): check_method(name)
+    next(protocol_records(records, lead, annotator)) # before the training: is there a record?
+    trained = None if own else training()
     for name in methods:
-        scorer = methods[name] if isinstance(methods, dict) else record_scorer(name, trained)
-        each, beats = judge_records(scorer, found, calibration, progress)
+        scorer = methods[name] if own else record_scorer(name, trained)
+        each, beats = judge_records(scorer, protocol_records(records, lead, annotator), calibration, progress)
         summary.append(summarize(each, beats).rename_axis('figure').reset_index().assign(method=name))
         figures.append(each.assign(method=name))
     return pd.concat(summary, ignore_index=True), pd.concat(figures, ignore_index=True)

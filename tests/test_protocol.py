@@ -12,7 +12,7 @@ from ganad.data.databases import rhythms
 from ganad.data.ecg import Record, RecordError
 from ganad.data.toys import simulate_ecg
 from ganad.evaluation import ec57
-from ganad.protocol import (Inputs, Scorer, at_alarm_rate, beat_by_beat, checked_table, false_alarms, features, flagged_time, in_words, judge, judge_records,
+from ganad.protocol import (Inputs, Scorer, at_alarm_rate, beat_by_beat, checked_table, difference, false_alarms, features, flagged_time, in_words, judge, judge_records,
                             neighbour_score, one_lead, own_distance, plain_earliness, protocol_records, protocol_table, rankings, ratio_interval, record_inputs, record_scorer,
                             rhythm_by_rhythm, scan_scorer, sum_of, summarize, training)
 
@@ -186,6 +186,21 @@ def test_an_interval_draws_people_and_not_records():
     assert (low, high) == (0, 1)
     assert np.isnan(ratio_interval([1], [2], ['a'])).all() and np.isnan(ratio_interval([0, 0], [0, 0], ['a', 'b'])).all()
     assert ratio_interval([1, 2, 3], [9, 9, 9], list('abc'), seed=3) == ratio_interval([1, 2, 3], [9, 9, 9], list('abc'), seed=3) == (1/9, 3/9) # all three draws of one person are one in 27
+
+
+def test_two_scorers_on_the_same_beats():
+    rng = np.random.default_rng(0)
+    people = [(who, record([(t, 'V' if t % 7 == 0 else 'N') for t in range(1, 700)], seconds=700, name=who)) for who in 'abcdef']
+    times = np.arange(1, 700)
+    good, poor = ({who: table(times, (times % 7 == 0) + rng.normal(0, spread, 699)) for who in 'abcdef'} for spread in (.5, 2))
+    (fa, a), (_, b) = (judge_records(scorer_of(tables), people, progress=False) for tables in (good, poor))
+    for figure in ('auroc', 'ap_all', 'auroc_V', 'group_auroc'):
+        d = difference(a, b, figure, n=50)
+        assert d.difference == pytest.approx(rankings(a)[figure] - rankings(b)[figure]) and 0 < d.low < d.difference < d.high
+    assert difference(a, a, n=20).difference == 0 == difference(a, a, n=20).high
+    hidden = a.assign(score=a.score.mask(a.aami == 'V'))
+    assert difference(a, hidden).low > .5
+    with pytest.raises(ValueError, match='same records'): difference(a, b[b.record != 'a'])
 
 
 # ---- inputs and yardsticks, on simulated records
