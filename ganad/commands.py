@@ -315,9 +315,9 @@ def _check_bench(call):
         if getattr(call, name) != default: return f"--{name.replace('_', '-')} is {where}, and the protocol is {call.protocol}"
 
 def _records_bench(call):
-    from ganad.protocol import YARDSTICKS, in_words, protocol_records, protocol_table
+    from ganad.protocol import BASELINES, in_words, protocol_records, protocol_table
     from ganad.settings import whole_file
-    methods, where = call.methods or list(YARDSTICKS), dict(records=call.records or 'DS2', lead=call.lead, annotator=call.annotator or 'atr')
+    methods, where = call.methods or list(BASELINES), dict(records=call.records or 'DS2', lead=call.lead, annotator=call.annotator or 'atr')
     if call.dry_run: return print(f"would train on DS1 and judge on {sum(1 for _ in protocol_records(**where))} records: {', '.join(methods)}")
     summary, figures = protocol_table(methods, **where, progress=sys.stderr.isatty())
     print(in_words(summary).to_string())

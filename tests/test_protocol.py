@@ -203,7 +203,7 @@ def test_two_scorers_on_the_same_beats():
     with pytest.raises(ValueError, match='same records'): difference(a, b[b.record != 'a'])
 
 
-# ---- inputs and yardsticks, on simulated records
+# ---- inputs and baselines, on simulated records
 
 def simulated(seed, seconds=420., n=1):
     sim = simulate_ecg(duration=seconds, fs=200., subject=seed, seed=seed)
@@ -252,7 +252,7 @@ def test_the_threshold_flags_two_in_a_hundred_of_the_training(trained):
         assert (values > s.threshold).mean() == pytest.approx(.02, abs=2/len(values))
 
 @pytest.mark.parametrize('name', ['earliness', 'own beat', 'earliness + own beat', 'nearest neighbour'])
-def test_a_yardstick_finds_the_abnormal_beats_of_a_simulated_record(name, trained):
+def test_a_baseline_finds_the_abnormal_beats_of_a_simulated_record(name, trained):
     r = simulated(7, 700.)
     figures, beats = judge_records(record_scorer(name, trained), [('p', r)], progress=False)
     assert figures.judged_from[0] == 300 and figures.auroc[0] > .8 and figures.unreadable[0] < .05
