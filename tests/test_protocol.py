@@ -15,6 +15,7 @@ from ganad.evaluation import ec57
 from ganad.protocol import (Inputs, Scorer, at_alarm_rate, beat_by_beat, checked_table, difference, false_alarms, features, flagged_time, in_words, judge, judge_records,
                             neighbour_score, one_lead, own_distance, plain_earliness, protocol_records, protocol_table, rankings, ratio_interval, record_inputs, record_scorer,
                             rhythm_by_rhythm, scan_scorer, sum_of, summarize, training)
+from ganad.records import scan
 
 FS = 100.
 
@@ -331,3 +332,8 @@ def test_the_command_judges_a_folder(own_folder, capsys):
                                          (['-p', 'P6', '--rows', '9'], '--rows is not for P6'), (['-p', 'P6', '--test-rows', '9'], '--test-rows is not for P6')])
 def test_options_of_another_protocol_are_refused(words, said, capsys):
     assert bench_main(words) == 2 and said in capsys.readouterr().err
+
+def test_the_scan_of_a_record_is_that_of_its_file(mitdb):
+    _, r = next(pair for pair in protocol_records('DS2') if pair[1].name == '202')
+    whole, found = scan(mitdb/'202', lead='MLII'), scan_scorer()(r)
+    assert (whole['sample'] == found['sample']).all() and np.array_equal(whole.score, found.score, equal_nan=True) and (whole.anomalous == found.anomalous).all()
