@@ -291,29 +291,50 @@ def bench_parser() -> Parser: # Reads the words after `ganad-bench`
     "The options of `ganad-bench`"
     p = workflow_parser('ganad-bench', "Compare methods under one protocol. Each finished cell is stored at once; stopped at any moment, it goes on when it is called again.", surplus="what is {}?")
     p.add_argument('methods', nargs='*', metavar='METHOD', help="registered detectors and yardsticks, as in autoencoder 'isolation forest' (default: the yardsticks)")
-    p.add_argument('-p', '--protocol', default='P1', metavar='NAME', help="P1 beats of known people, P2 of new people, P3 KDD Cup 1999, P4 Arrhythmia, P5 Fashion-MNIST (default: %(default)s)")
+    p.add_argument('-p', '--protocol', default='P1', metavar='NAME', help="P1 beats of known people, P2 of new people, P3 KDD Cup 1999, P4 Arrhythmia, P5 Fashion-MNIST, P6 whole records (default: %(default)s)")
     p.add_argument('-s', '--seeds', type=int, nargs='+', default=[0], metavar='N', help="folds or splits, and the detectors' seeds (default: 0)")
-    p.add_argument('-o', '--out', default='benchmark.jsonl', metavar='FILE', help="where cells are stored (default: %(default)s)")
+    p.add_argument('-o', '--out', metavar='FILE', help="where cells are stored (default: benchmark.jsonl); under P6 a CSV of each record's figures (default: none)")
     p.add_argument('--rows', type=int, metavar='N', help="training samples, at most (default: all)")
     p.add_argument('--test-rows', type=int, metavar='N', help="test samples, at most (default: all)")
     p.add_argument('--dirt', type=number(0, .5), metavar='SHARE', help="share of anomalies in the training data (default: as the protocol has it)")
     p.add_argument('--again', action='store_true', help="compute stored cells anew that were made with other settings or other code (default: refuse)")
     p.add_argument('--jobs', type=int, default=1, metavar='N', help="processes (default: %(default)s)")
+    six = p.add_argument_group('of P6', "train on mitdb's DS1, judge on whole records, their first five minutes apart")
+    six.add_argument('--records', metavar='FOLDER', help="a folder of WFDB records with annotations of beats or rhythms; or DS2, or the development records of svdb, vfdb, cpsc2021 or nstdb (default: DS2)")
+    six.add_argument('--lead', metavar='NAME', help="the lead to judge (default: MLII, II, or the first)")
+    six.add_argument('--annotator', metavar='EXT', help="extension of the folder's annotation files (default: atr)")
     return p
 
 # %% ../nbs/practice/25_commands.ipynb #6eacecf3
 def _check_bench(call):
     for name in ('rows', 'test_rows'):
         if (value := getattr(call, name)) is not None and value < 2: return f"--{name.replace('_', '-')} takes 2 or more, got {value}"
+    of_cells, of_records = dict(seeds=[0], rows=None, test_rows=None, dirt=None, again=False, jobs=1), dict(records=None, lead=None, annotator=None)
+    foreign, where = (of_cells, 'not for P6') if call.protocol == 'P6' else (of_records, 'for P6 only')
+    for name, default in foreign.items():
+        if getattr(call, name) != default: return f"--{name.replace('_', '-')} is {where}, and the protocol is {call.protocol}"
+
+def _records_bench(call):
+    from ganad.protocol import BASELINES, in_words, protocol_records, protocol_table
+    from ganad.settings import whole_file
+    methods, where = call.methods or list(BASELINES), dict(records=call.records or 'DS2', lead=call.lead, annotator=call.annotator or 'atr')
+    if call.dry_run: return print(f"would train on DS1 and judge on {sum(1 for _ in protocol_records(**where))} records: {', '.join(methods)}")
+    summary, figures = protocol_table(methods, **where, progress=sys.stderr.isatty())
+    print(in_words(summary).to_string())
+    for method, record, reason in figures[figures.refused != ''][['method', 'record', 'refused']].itertuples(index=False): print(f'{method} refused {record}: {reason}')
+    if call.out:
+        with whole_file(call.out) as tmp: figures.to_csv(tmp, index=False)
 
 def _bench(call):
+    if call.protocol == 'P6': return _records_bench(call)
     from ganad.benchmark import YARDSTICKS, benchmark
     from ganad.evaluation import results_table
-    options = dict(methods=call.methods or list(YARDSTICKS), protocol=call.protocol, seeds=call.seeds, file=call.out, dirt=call.dirt, rows=call.rows, test_rows=call.test_rows, n_jobs=call.jobs)
+    out = call.out or 'benchmark.jsonl'
+    options = dict(methods=call.methods or list(YARDSTICKS), protocol=call.protocol, seeds=call.seeds, file=out, dirt=call.dirt, rows=call.rows, test_rows=call.test_rows, n_jobs=call.jobs)
     if call.dry_run:
         try: benchmark(**options, changed='again', compute=False)
-        except LookupError as lacking: return print(f"would compute what is missing in {call.out}: {lacking.args[0]}")
-        return print(f"nothing to do: {call.out} has all of it")
+        except LookupError as lacking: return print(f"would compute what is missing in {out}: {lacking.args[0]}")
+        return print(f"nothing to do: {out} has all of it")
     table = benchmark(**options, changed='again' if call.again else 'refuse')
     whole = table.groupby(['protocol', 'method', 'metric', 'seed'], as_index=False, sort=False).value.mean()     # over the parts of P5
     print(results_table(whole).T.to_string())

@@ -249,6 +249,7 @@ def ec57(
     fs,               # Hz
     duration,         # Of the record, s
     start=0.,         # Nothing before it is counted, s; EC57 allows five minutes to learn
+    stop=None,        # Nothing from it on is counted, s; default: the end
 ) -> AttrDict: # Counts, and the figures made of them
     "Compares the alarms of one record with its annotations"
     checked_rate(fs)
@@ -256,10 +257,11 @@ def ec57(
     found, flagged = np.asarray(test_sample, dtype=int), np.asarray(test_anomalous, dtype=bool)
     if len(sample) != len(symbol) or len(found) != len(flagged):
         raise ValueError(f"each position needs its symbol or flag; got {len(sample)} and {len(symbol)}, {len(found)} and {len(flagged)}")
-    end = duration*fs
-    out = [(max(a, start*fs), min(b, end)) for a, b in _flutter(sample, symbol, end) if b > start*fs]
-    hours = (duration - start - sum(b - a for a, b in out)/fs)/3600
-    if hours <= 0: raise ValueError(f"nothing is left to count: duration {duration} s, start {start} s, and flutter")
+    end = min(duration, np.inf if stop is None else stop)*fs
+    out = [(max(a, start*fs), min(b, end)) for a, b in _flutter(sample, symbol, end) if b > start*fs and a < end]
+    hours = (end/fs - start - sum(b - a for a, b in out)/fs)/3600
+    if hours <= 0: raise ValueError(f"nothing is left to count: duration {duration} s, from {start} s to {end/fs:g} s, and flutter")
+    if stop is not None: out.append((end, np.inf))
     is_beat = np.isin(symbol, list(EC57_CLASS))
     position, kind = sample[is_beat], np.array([EC57_CLASS[s] for s in symbol[is_beat]], dtype=str)
     return _ec57_counts(position, kind, found, flagged, match_beats(position, found, fs), [(-np.inf, start*fs), *out], hours)

@@ -12,7 +12,7 @@ __all__ = ['DS1', 'DS2', 'PACED', 'SUBJECT', 'GROUPS', 'AAMI', 'VERSION', 'Recor
            'rule_drops', 'dropped_beats', 'load_beats', 'folds', 'split_subjects']
 
 # %% ../../nbs/data/20_ecg.ipynb #ed6119cd
-import contextlib, functools, hashlib, io, json, urllib.request
+import contextlib, functools, hashlib, io, json, shutil, urllib.request
 from dataclasses import dataclass, fields, replace
 from fractions import Fraction
 from importlib import resources
@@ -27,7 +27,7 @@ from scipy.signal import firwin, oaconvolve, resample_poly
 from tqdm.auto import tqdm
 from tsdownsample import LTTBDownsampler
 
-from .files import RecordError, checked_rate, wfdb_annotations, wfdb_header, wfdb_path, wfdb_source
+from .files import RecordError, checked_rate, wfdb_header, wfdb_notes, wfdb_path, wfdb_source
 from ..settings import check_seed, settings, unknown, whole_file, data_folder, data_named, DataNotFound
 
 # %% ../../nbs/data/20_ecg.ipynb #95dbbb89
@@ -40,6 +40,8 @@ class Record:
     name: str          # Name of the record
     sample: np.ndarray|None = None # `(n,)` int64, where an annotation stands, as a row of `signal`
     symbol: np.ndarray|None = None # `(n,)` strings, what it says
+    subtype: np.ndarray|None = None # `(n,)` int64, of a note on noise the leads that have it
+    aux: np.ndarray|None = None # `(n,)` strings, a text beside it, as the name of a rhythm
 
     def __repr__(self):
         notes = 'no annotations' if self.sample is None else f'{len(self.sample):,} annotations'
@@ -94,12 +96,12 @@ def fill_gaps(
 
 # %% ../../nbs/data/20_ecg.ipynb #c707dac2
 def _annotations(path, ending, source, start, stop):
-    "Positions from `start` on, and symbols; None where there is no such file"
+    "Positions from `start` on, symbols, subtypes and texts; nothing where there is no such file"
     path = wfdb_path(path)
-    if not ending or not path.with_name(f'{path.name}.{ending}').is_file(): return None, None
-    sample, symbol = wfdb_annotations(path, ending, wfdb_header(path).fs or source.fs, source.fs)
+    if not ending or not path.with_name(f'{path.name}.{ending}').is_file(): return ()
+    sample, *said = wfdb_notes(path, ending, wfdb_header(path).fs or source.fs, source.fs)
     here = (sample >= start) & (sample <= stop)
-    return sample[here] - start, symbol[here]
+    return sample[here] - start, *(s[here] for s in said)
 
 # %% ../../nbs/data/20_ecg.ipynb #d312ceba
 def read_record(
@@ -136,28 +138,48 @@ def _sha256(file):
 
 def _files(records): return [f'{record}.{ending}' for record in records for ending in ('hea', 'dat', 'atr')]
 
+def _listed(folder, sums):
+    "The records that RECORDS names; a folder named there stands for all records in it"
+    heads = [name.removesuffix('.hea') for name in sums if name.endswith('.hea')]
+    for line in (folder/'RECORDS').read_text().split():
+        yield from [line] if line in heads else [head for head in heads if head.startswith(line.rstrip('/') + '/')]
+
+# %% ../../nbs/data/20_ecg.ipynb #c4f7d210
+def _add(part, folder):
+    "Moves the files of one folder into another, headers last"
+    for file in sorted((f for f in part.rglob('*') if f.is_file()), key=lambda f: f.suffix == '.hea'):
+        (folder/file.relative_to(part)).parent.mkdir(parents=True, exist_ok=True)
+        file.replace(folder/file.relative_to(part))
+    shutil.rmtree(part)
+
 # %% ../../nbs/data/20_ecg.ipynb #1e3ebb57
 def download(
     database:str, # PhysioNet's name of it, as in "mitdb"
-    folder,       # Where it shall be; must not exist yet
+    folder,       # Where it shall be
+    records=None, # Names of the records wanted; default: all
 ):
-    "Download a database's records by `wfdb`, check them, then give the folder its name"
+    "Download a database's records by `wfdb`, check them, then put them where they shall be"
     folder = Path(folder)
-    part = folder.with_name(f'.{folder.name}.part')
+    few = '' if records is None else '-' + hashlib.sha256(' '.join(sorted(records)).encode()).hexdigest()[:8]
+    part = folder.with_name(f'.{folder.name}.part{few}')
     part.mkdir(parents=True, exist_ok=True)
     def get(names):
         with contextlib.redirect_stdout(io.StringIO()): wfdb.dl_files(database, str(part), names)
     get(['RECORDS', 'SHA256SUMS.txt'])
     sums = _sums(part)
     right = lambda name: (part/name).is_file() and _sha256(part/name) == sums[name]
-    for record in tqdm((part/'RECORDS').read_text().split(), desc=f'Downloading {database}', unit='record'):
+    wanted = [record for record in _listed(part, sums) if records is None or Path(record).name in records]
+    unlisted = set(records or ()) - {Path(record).name for record in wanted}
+    if unlisted: raise DataNotFound(f"{database} has no record {', '.join(sorted(unlisted))}")
+    for record in tqdm(wanted, desc=f'Downloading {database}', unit='record'):
         names = [name for name in _files([record]) if name in sums]
         wrong = [name for name in names if not right(name)]
         for name in wrong: (part/name).unlink(missing_ok=True)
         if wrong: get(wrong)
         for name in wrong:
             if not right(name): raise DataNotFound(f"{database}/{name} came with another checksum than SHA256SUMS.txt gives; try again later")
-    part.rename(folder)
+    if folder.exists(): _add(part, folder)
+    else: part.rename(folder)
 
 # %% ../../nbs/data/20_ecg.ipynb #bd70698e
 @functools.cache

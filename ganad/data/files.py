@@ -7,11 +7,11 @@ Docs: https://ganad.github.io/ganad/data/files.html.md"""
 # %% auto #0
 __all__ = ['BEAT_SYMBOLS', 'SECONDS', 'ENDINGS', 'RecordError', 'Source', 'clock', 'millivolts', 'checked_rate', 'single',
            'costly_offset', 'in_single', 'array_source', 'bare_name', 'unique', 'agreed_rate', 'stored_arrays',
-           'encoding', 'WfdbHeader', 'wfdb_path', 'wfdb_header', 'wfdb_source', 'wfdb_annotations', 'choose_lead',
-           'lead_words', 'edf_source', 'fields', 'comma_is_decimal', 'Dialect', 'find_dialect', 'numbers_on_top',
-           'stated_rate', 'split_unit', 'stated_unit', 'column_names', 'listed_names', 'named_time', 'as_seconds',
-           'rises', 'clock_rate', 'Columns', 'sort_columns', 'opened_text', 'text_source', 'frame_source', 'kind_of',
-           'open_record']
+           'encoding', 'WfdbHeader', 'wfdb_path', 'wfdb_header', 'wfdb_source', 'wfdb_notes', 'wfdb_annotations',
+           'choose_lead', 'lead_words', 'edf_source', 'fields', 'comma_is_decimal', 'Dialect', 'find_dialect',
+           'numbers_on_top', 'stated_rate', 'split_unit', 'stated_unit', 'column_names', 'listed_names', 'named_time',
+           'as_seconds', 'rises', 'clock_rate', 'Columns', 'sort_columns', 'opened_text', 'text_source', 'frame_source',
+           'kind_of', 'open_record']
 
 # %% ../../nbs/data/22_files.ipynb #485dba8b
 import codecs, csv, gzip, io, json, re, tempfile, threading, unicodedata, warnings, zlib
@@ -558,13 +558,13 @@ def _no_record(path):
 # %% ../../nbs/data/22_files.ipynb #1bc3c24a
 BEAT_SYMBOLS = list('NLRBAaJSVrFejnE/fQ?')
 
-def wfdb_annotations(
+def wfdb_notes(
     path,     # The record's files, without an ending
     ending:str, # Of the annotation file, as in 'atr'
     frame_rate:float, # Frames a second of the record
     fs:float, # Samples a second that positions shall count in
-) -> tuple: # (sample (n,) int64, symbol (n,) strings)
-    "Where annotations stand, and what they say"
+) -> tuple: # (sample (n,) int64, symbol (n,) strings, subtype (n,) int64, aux (n,) strings)
+    "Where annotations stand, and all that they say"
     path = Path(path)
     file = path.with_name(f'{path.name}.{ending}')
     if not file.is_file():
@@ -581,7 +581,14 @@ def wfdb_annotations(
                           f"or leave the beats to be detected") from e
     resolution = _resolution(raw) or frame_rate
     sample = np.rint(notes.sample*(fs/resolution)).astype(np.int64)
-    return sample, np.array(notes.symbol, dtype='<U2')
+    aux = np.array([note.rstrip('\0') for note in notes.aux_note], dtype=str)
+    return sample, np.array(notes.symbol, dtype='<U2'), np.asarray(notes.subtype, dtype=np.int64), aux
+
+def wfdb_annotations(
+    path, ending, frame_rate, fs, # As for `wfdb_notes`
+) -> tuple: # (sample (n,) int64, symbol (n,) strings)
+    "Where annotations stand, and their symbols"
+    return wfdb_notes(path, ending, frame_rate, fs)[:2]
 
 def _resolution(raw):
     "Steps a second of an annotation file that states its own, else None"
