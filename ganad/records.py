@@ -7,8 +7,9 @@ Docs: https://ganad.github.io/ganad/practice/records.html.md"""
 # %% auto #0
 __all__ = ['WINDOW', 'READABLE', 'STYLE', 'LIMITS', 'pieces', 'take', 'travel', 'without_sentinels', 'cut_piece', 'unreadable',
            'lead_templates', 'likeness', 'lead_note', 'scan_metadata', 'shipped_detectors', 'detector_folder',
-           'open_detector', 'score_windows', 'walk', 'scan', 'writable', 'annotation_bytes', 'write_annotations',
-           'chart', 'score_chart', 'worst', 'beat_panel', 'report_html', 'write_scan', 'summary_text']
+           'open_detector', 'score_windows', 'walk', 'scan', 'stretch_lines', 'writable', 'annotation_bytes',
+           'write_annotations', 'chart', 'score_chart', 'worst', 'beat_panel', 'report_html', 'write_scan',
+           'summary_text']
 
 # %% ../nbs/practice/30_records.ipynb #adde2445
 import html, math, os, re, tempfile
@@ -26,8 +27,8 @@ from .settings import unknown, whole_file
 from .data.files import RecordError, Source, array_source, choose_lead, clock, edf_source, lead_words, open_record, wfdb_source
 from .data.ecg import fill_gaps, resample, bandpass, fits, cut_beats, scale_beats, interpolate
 from .data.peaks import find_peaks
-from .quality import Quality, merge_notes
-from .calibration import CALIBRATED, RESTLESS, TERMS, CalibratedDetector, Follower, load_calibrated, nearest_shape
+from .quality import STATES, Quality, low_frequencies, merge_notes, stretches
+from .calibration import CALIBRATED, TERMS, CalibratedDetector, Follower, load_calibrated, nearest_shape
 from .detector import Detector, load_detector
 
 # %% ../nbs/practice/30_records.ipynb #57a001fb
@@ -117,7 +118,6 @@ def unreadable(
     low, high = limits['amplitude']
     why = [(measures.edge, 'at the edge of the record'), (measures.missing, 'samples missing'), (measures.still > limits['still'], 'flat'),
            (height < low, 'far too small'), (height > high, 'far too large'), (measures.travel > limits['travel'], 'noise')]
-    if 'restless' in measures: why.append((measures.restless > RESTLESS, 'noise'))
     return np.select([test for test, _ in why], [reason for _, reason in why], '')
 
 # %% ../nbs/practice/30_records.ipynb #1d4be8cf
@@ -211,11 +211,12 @@ def _others(source, column):
 
 def _calibrated(table, follower, source, column, plausible):
     "Puts the scores of a self-calibrating detector, and their terms, into the table"
-    try: terms, table['restless'] = follower.finish()
+    try: said = follower.finish()
     except ValueError as e:
         if plausible.notes: e = plausible.notes[0][1]
         raise RecordError(f"record {source.name}, {lead_words(source.leads[column])}: {e}{_others(source, column)}") from None
-    table[list(TERMS)], table['score'] = terms.astype('f4'), terms.sum(1).astype('f4')
+    table[[*TERMS, 'score', 'irregular']] = said[[*TERMS, 'score', 'irregular']].astype('f4')
+    table[['why', 'state']] = said[['why', 'state']].to_numpy()
     table.attrs['calibration'] = follower.calibration
 
 # %% ../nbs/practice/30_records.ipynb #e7842660
@@ -255,7 +256,8 @@ def walk(
         typical.add(beats)
         if follower:
             x[good], x[~good] = beats, np.nan
-            follower.add(x, found/fs)
+            share, slow = low_frequencies(lead, fs, found - lo)
+            follower.add(x, found/fs, unreadable(measures.assign(amplitude=1.)) == '', np.log(np.maximum(measures.amplitude.to_numpy(float), 1e-9)), share, slow)
         rows.append(measures.assign(sample=found, score=score).astype(dict(still='f4', travel='f4', amplitude='f4')))
     source.check()
     source.notes += [f"about {n:,} samples at {v:g}, far outside of all else, were taken for missing" for v, n in sentinels.items() if n]
@@ -273,6 +275,7 @@ def scan(
     annotator='atr',      # Ending of that file
     peaks='one',          # Detect beats in the scored lead alone, or in 'all' leads
     quantile:float=None,  # Flag beats above this quantile of the training scores; default: the detector's threshold
+    alarms_per_hour:float=None, # Or so that there were so many false alarms an hour on the development records
     invert=False,         # Turn the lead upside down first
     out=None,             # Folder to write to; True: one named after the record; None: nothing is written
     top=8,                # Beats drawn in the report
@@ -288,7 +291,7 @@ def scan(
     sample = _positions(source, beats, annotator)
     table, median, reach, plausible = walk(source, column, detector, window, sample, peaks, invert, piece, progress)
     _refuse(source, column, table, reach, plausible)
-    threshold = float(detector.threshold_ if quantile is None else np.quantile(detector.train_scores_, quantile))
+    threshold = _threshold(detector, quantile, alarms_per_hour)
     frame = _frame(table, source.fs, detector, window, threshold)
     _refuse_unread(source, column, frame, plausible)
     odd = plausible.notes + ([('choice', note)] if note else [])
@@ -330,9 +333,14 @@ def _frame(table, fs, detector, window, threshold):
     p, q = np.full((2, len(score)), np.nan)
     if good.any(): p[good], q[good] = detector.p_value(score=score[good]), detector.training_quantile(score[good])
     why = unreadable(table, window.get('readable', READABLE))
+    if 'why' in table: why = np.where(why == '', table.why, why)
     sample = table['sample'].to_numpy(np.int64)
     return pd.DataFrame(dict(sample=sample, time=sample/fs, score=score, p_value=p, quantile=q, anomalous=(score > threshold) & (why == ''),
-                             readable=why == '', rr=np.r_[np.nan, np.diff(sample)/fs], **{t: table[t].to_numpy() for t in TERMS if t in table}, note=why))
+                             readable=why == '', rr=np.r_[np.nan, np.diff(sample)/fs], **{t: table[t].to_numpy() for t in TERMS if t in table}, **_state(table, why), note=why))
+
+def _state(table, why):
+    "The column `state`: noise, fast, irregular, frequent (see `STATES`) or nothing"
+    return dict(state=np.where(np.isin(why, ['noise', 'a wave of noise']), 'noise', np.where(why == '', table.state, ''))) if 'state' in table else {}
 
 # %% ../nbs/practice/30_records.ipynb #39876060
 def _summary(frame, source, column, detector, named, window, median, odd, threshold, invert, calibration):
@@ -344,14 +352,16 @@ def _summary(frame, source, column, detector, named, window, median, odd, thresh
         if said: notes.append(('lead', said))
     if invert: notes.append(('invert', f"{lead_words(lead)} was turned upside down before scoring"))
     bad = ~frame.readable
-    if bad.mean() > .05: notes.append(('unreadable', f"{bad.mean():.0%} of the beats could not be read: {frame.note[bad].mode()[0]} in most cases"))
+    if bad.mean() > .03: notes.append(('unreadable', f"{bad.mean():.0%} of the beats could not be read: {frame.note[bad].mode()[0]} in most cases"))
+    found = stretches(frame.time, frame.state) if 'state' in frame else None
+    if found is not None: notes += _of_stretches(frame, found)
     said = merge_notes(notes + _of_calibration(calibration))
     file = detector_folder(named)/'CARD.md' if isinstance(named, (str, Path)) else None
     named = Path(named).name if file else type(detector).__name__
     return dict(record=source.name, lead=lead, leads=list(source.leads), unit=source.unit_of(column), fs=source.fs, duration=source.length/source.fs, column=column,
                 detector=named, card=file.read_text() if file and file.is_file() else '', threshold=threshold,
                 threshold_quantile=float(np.mean(detector.train_scores_ <= threshold)), beats=len(frame), flagged=int(frame.anomalous.sum()),
-                unreadable=int(bad.sum()), invert=bool(invert), **_learned(calibration),
+                unreadable=int(bad.sum()), invert=bool(invert), **_learned(calibration), stretches=[] if found is None else found.to_dict('records'),
                 notes=[n for n in said if not n.startswith('calibration: ')], calibration_notes=[n for n in said if n.startswith('calibration: ')])
 
 # %% ../nbs/practice/30_records.ipynb #9bf92568
@@ -365,6 +375,31 @@ def _of_calibration(calibration):
     kinds = dict(resemble='calibration', unlike='scores')
     def kind(note): return next((k for word, k in kinds.items() if word in note), 'learned')
     return [(kind(note), f'calibration: {note}') for note in (calibration.notes if calibration else [])]
+
+def _of_stretches(frame, found):
+    "What is said of a record's rhythm as a whole: a kind and a sentence each"
+    share = frame.state[frame.readable].value_counts(normalize=True)
+    out, fast = [], found[found.state == 'fast']
+    if len(fast): out.append(('fast', f"fast and unlike this person's beat in {len(fast)} stretch{'es'*(len(fast) > 1)}, {clock((fast.stop - fast.start).sum())} in all, the first at {clock(fast.start.iloc[0])}: look there first"))
+    if share.get('irregular', 0) > .03: out.append(('irregular', f"the rhythm is irregular, as in atrial fibrillation, for {share['irregular']:.0%} of the beats; early beats mean little there"))
+    if share.get('frequent', 0) > .1: out.append(('frequent', f"extra beats are frequent, as in bigeminy or trigeminy, around {share['frequent']:.0%} of the beats"))
+    return out
+
+def stretch_lines(
+    attrs, # Of a table from `scan`
+    most=12, # Lines, the longest stretches
+) -> list: # As in "0:00:12 to 0:00:19, fast, unlike this person's beat (21 beats)"
+    "The stretches of a record in words, in order of time"
+    chosen = sorted(sorted(attrs.get('stretches', []), key=lambda s: (s['state'] != 'fast', s['start'] - s['stop']))[:most], key=lambda s: s['start'])
+    return [f"{clock(s['start'])} to {clock(s['stop'])}, {STATES[s['state']]} ({s['beats']:,} beats)" for s in chosen]
+
+def _threshold(detector, quantile, alarms_per_hour):
+    if quantile is not None and alarms_per_hour is not None: raise ValueError("give a quantile of the training scores or a number of false alarms an hour, not both")
+    if alarms_per_hour is not None:
+        if not isinstance(detector, CalibratedDetector): raise ValueError(f"alarms_per_hour needs a detector that calibrates itself, not {type(detector).__name__}; give a quantile of the training scores")
+        return detector.threshold_at(alarms_per_hour)
+    return float(detector.threshold_ if quantile is None else np.quantile(detector.train_scores_, quantile))
+
 
 # %% ../nbs/practice/30_records.ipynb #c6eb554a
 def writable(
@@ -646,6 +681,8 @@ def report_html(
              (f"{a['unreadable']:,}", 'not readable'), (f'{rate:.0f}', 'heart rate (median)')]
     listed = ''.join(f'<li>{e(_sentence(n))}</li>' for n in a['notes'] + a.get('calibration_notes', []))
     notes = f'<div class="notes"><b>Before you read on</b><ul>{listed}</ul></div>' if listed else ''
+    lines = stretch_lines(a)
+    told = f'<h2>Stretches</h2><p class="soft">The longest, those that are fast first to be looked at.</p><ul>{"".join(f"<li>{e(line)}</li>" for line in lines)}</ul>' if lines else ''
     leads = lead_words(a['lead'])
     leads = e(leads[0].upper() + leads[1:] + (' of ' + ', '.join(a['leads']) if len(a['leads']) > 1 else ''))
     shown = worst(beats, top)
@@ -654,7 +691,7 @@ def report_html(
 <title>ECG scan of {e(a["record"])}</title><style>{STYLE}</style></head><body><main>
 <h1>ECG scan of {e(a["record"])}</h1><p class="soft">{leads}, {a["fs"]:g} samples a second. Detector: {e(a["detector"])}. Not a medical device.</p>{notes}
 <div class="tiles">{"".join(f'<div class="tile"><b>{b}</b><small>{s}</small></div>' for b, s in tiles)}</div>
-<h2>Score over time</h2><p class="soft">Every beat; <span class="orange">orange</span> above the threshold (dashed), <span class="blue">blue</span> below.</p>{score_chart(beats)}{_rate_chart(beats)}
+<h2>Score over time</h2><p class="soft">Every beat; <span class="orange">orange</span> above the threshold (dashed), <span class="blue">blue</span> below.</p>{score_chart(beats)}{_rate_chart(beats)}{told}
 <h2>How to read this</h2>{_reading(a, len(detector.train_scores_))}
 {"<h2>The worst beats</h2>" if panels else ""}{panels}
 <h2>The highest scores</h2>{_table(beats)}
@@ -702,6 +739,7 @@ def summary_text(
              f"{a['flagged']:,} flagged ({a['flagged']/a['beats']:.1%}), {a['unreadable']:,} not readable"]
     if 'calibration' in a: lines.append(f"{a['calibration']}.")
     lines += [f"Note: {note}{'' if note.endswith('?') else '.'}" for note in a['notes'] + a.get('calibration_notes', [])]
+    lines += [f"Stretch: {line}" for line in stretch_lines(a, 8)]
     lines += ['', f"{'Flagged are scores' if a['flagged'] else 'No beat is flagged, none'} above {a['threshold']:.4g}, which {1 - a['threshold_quantile']:.1%} of the training scores exceed. The highest of beats that can be read:",
               f"{'time':>10}  {'sample':>9}  {'score':>8}  {'p':>7}  {'training quantile':>17}  {'since last beat':>15}  flagged"]
     lines += [f"{clock(r.time, 1):>10}  {r.sample:>9}  {r.score:>8.4g}  {r.p_value:>7.2g}  {_percent(r.quantile):>17}  {r.rr:>13.2f} s  "
