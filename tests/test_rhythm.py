@@ -2,10 +2,10 @@
 import numpy as np, pytest
 
 import ganad.rhythm
-from ganad.rhythm import AFTER, EARLY, KINDS, LATE, ON, RUN, RhythmModel
+from ganad.rhythm import AFTER, EARLY, KINDS, LATE, ON, RUN, RUN_AFTER, RUN_EARLY, RhythmModel
 
 MODEL = RhythmModel()
-TINY = RhythmModel(spreads=(.03,), frequent=(.05,), cycles=(.4, .9), cell=.3, walk=.6, jump=.01, p_run=.05) # 30 states
+TINY = RhythmModel(spreads=(.03,), frequent=(.05,), cycles=(.4, .9), cell=.3, walk=.6, jump=.01, p_run=.05) # 42 states
 
 
 def noisy(intervals, spread=.02, seed=0):
@@ -14,34 +14,36 @@ def noisy(intervals, spread=.02, seed=0):
 def same(one, two): return all(np.array_equal(getattr(one, name), getattr(two, name)) for name in ('kinds', 'regimes', 'cycle'))
 
 
+def five(p): return np.concatenate([p[..., :RUN], p[..., RUN:].sum(-1, keepdims=True)], -1)
+
 def reference(model, before):
     "Transitions and emissions state by state, as the notebook defines them, in double precision"
     S, C = len(model.all_spreads()), len(model.grid())
     T, L, (step, faster, slower) = model.kind_matrix(), model.regime_matrix(), model.cycle_matrices()
-    A = np.zeros((5, S, C, 5, S, C))
-    for i in range(5):
-        for j in range(5):
-            move = faster if j == RUN != i else slower if i == RUN != j else step
+    A = np.zeros((7, S, C, 7, S, C))
+    for i in range(7):
+        for j in range(7):
+            move = faster if i < RUN <= j else slower if j < RUN <= i else step
             A[i, :, :, j] = np.einsum('s,sr,cd->scrd', T[:, i, j], L, move)
     lowest = np.log(.15)
     log = np.log(before)
     at = lowest + model.fine*np.rint((log - lowest)/model.fine)
-    E = np.ones((len(before), 5, S, C))
+    E = np.ones((len(before), 7, S, C))
     for k in np.flatnonzero(np.isfinite(log)):
         e, inside = model.densities(at[k:k + 1])[0], model.windows(at[k:k + 1])[0]
         for s in range(len(model.spreads), S):
             spread = max(model.again_spread, model.all_spreads()[s])
-            for kind in (EARLY, AFTER):
+            for kind, limits in ((EARLY, 0), (AFTER, 1), (RUN_EARLY, 0), (RUN_AFTER, 1)):
                 new, total = e[kind, s].copy(), 0
                 for j in (2, 3):
                     if k >= j and np.isfinite(log[k - j]):
                         z = (log[k] - log[k - j])/spread
-                        repeat = np.exp(-z*z/2)/np.sqrt(2*np.pi)/spread*inside[kind - 1, s]
+                        repeat = np.exp(-z*z/2)/np.sqrt(2*np.pi)/spread*inside[limits, s]*(model.can_run()[s] if kind > RUN else 1)
                         total = total + .5*((1 - model.again)*new + model.again*repeat)
                     else: total = total + .5*new
                 e[kind, s] = total
         E[k] = e + model.floor
-    n = 5*S*C
+    n = 7*S*C
     return model.prior().reshape(n), A.reshape(n, n), E.reshape(-1, n)
 
 
@@ -49,21 +51,21 @@ def reference(model, before):
 def test_equals_the_sum_over_all_paths(before):
     prior, A, E = reference(TINY, np.array(before))
     n, S, C = len(prior), 2, 3
-    assert n == 5*S*C == 30
-    paths = np.einsum('a,ab,bc,cd,a,b,c,d->abcd', prior, A, A, A, *E, optimize=True) # 810,000 of them
+    assert n == 7*S*C == 42
+    paths = np.einsum('a,ab,bc,cd,a,b,c,d->abcd', prior, A, A, A, *E, optimize=True) # 3.1 million of them
     found = TINY.posterior(before)
     for k in range(4):
-        p = paths.sum(tuple({0, 1, 2, 3} - {k})).reshape(5, S, C)
+        p = paths.sum(tuple({0, 1, 2, 3} - {k})).reshape(7, S, C)
         p /= p.sum()
-        np.testing.assert_allclose(found.kinds[k], p.sum((1, 2)), rtol=2e-4, atol=1e-6)
+        np.testing.assert_allclose(found.kinds[k], five(p.sum((1, 2))), rtol=2e-4, atol=1e-6)
         np.testing.assert_allclose(found.regimes[k], p.sum((0, 2)), rtol=2e-4, atol=1e-6)
         np.testing.assert_allclose(found.cycle[k], np.exp(p.sum((0, 1)) @ TINY.grid()), rtol=1e-5)
     live = TINY.posterior(before, live=True)
     for k in range(4):
         until = prior*E[0] # all paths that end here, summed
         for e in E[1:k + 1]: until = (until @ A)*e
-        p = until.reshape(5, S, C)
-        np.testing.assert_allclose(live.kinds[k], p.sum((1, 2))/p.sum(), rtol=2e-4, atol=1e-6)
+        p = until.reshape(7, S, C)
+        np.testing.assert_allclose(live.kinds[k], five(p.sum((1, 2)))/p.sum(), rtol=2e-4, atol=1e-6)
 
 def test_single_precision_holds_over_a_record():
     "Against forward-backward in double precision with a dense matrix of transitions, 3,000 beats"
@@ -75,13 +77,13 @@ def test_single_precision_holds_over_a_record():
         a[k] = E[k]*(a[k - 1] @ A if k else prior); a[k] /= a[k].sum()
     for k in range(len(E) - 2, -1, -1):
         b[k] = A @ (E[k + 1]*b[k + 1]); b[k] /= b[k].sum()
-    p = (a*b).reshape(-1, 5, 2, 3)
+    p = (a*b).reshape(-1, 7, 2, 3)
     p /= p.sum((1, 2, 3), keepdims=True)
-    np.testing.assert_allclose(TINY.posterior(before).kinds, p.sum((2, 3)), atol=2e-5)
+    np.testing.assert_allclose(TINY.posterior(before).kinds, five(p.sum((2, 3))), atol=2e-5)
 
 def test_matrices_and_prior():
     S, C = 6, len(MODEL.grid())
-    assert MODEL.kind_matrix().shape == (S, 5, 5) and MODEL.densities([0, .1]).shape == (2, 5, S, C) and len(KINDS) == 5
+    assert MODEL.kind_matrix().shape == (S, 7, 7) and MODEL.densities([0, .1]).shape == (2, 7, S, C) and len(KINDS) == 5
     np.testing.assert_allclose(MODEL.kind_matrix().sum(2), 1)
     np.testing.assert_allclose(MODEL.regime_matrix().sum(1), 1)
     np.testing.assert_allclose(MODEL.prior().sum(), 1)
@@ -134,6 +136,17 @@ def test_a_run_however_long(length):
     ids=['breathing', 'fast', 'faster', 'slower'])
 def test_what_is_no_run_and_not_early(before): assert (RhythmModel().posterior(before).log_odds > 0).mean() < .01
 
+@pytest.mark.parametrize('spread', [.01, .02, .04, .07])
+@pytest.mark.parametrize('cycle', [.35, .45, .55, .65])
+def test_a_steady_fast_rhythm_is_no_run_however_long(cycle, spread):
+    found = MODEL.posterior(noisy([cycle]*6000, spread))
+    assert (found.log_odds > 0).mean() < .002 and found.run.max() < .5
+
+def test_early_beats_within_a_run_do_not_end_it():
+    before = np.full(300, .42); before[[50, 100, 150, 200]], before[[51, 101, 151, 201]] = .34, .5
+    found = MODEL.posterior(noisy(np.r_[[.8]*200, before, 1.1, [.8]*200]))
+    assert found.run[200:500].min() > .9 and found.run[:195].max() < .1 and found.run[505:].max() < .1
+
 @pytest.mark.parametrize('cycle', [.5, .7, .9])
 def test_fibrillation_is_irregular_not_early(cycle):
     found = RhythmModel().posterior(noisy([cycle]*500, .22))
@@ -157,7 +170,7 @@ def test_intervals_that_are_not_known_say_nothing():
 def test_an_interval_long_ago_that_is_not_known_is_no_repeat():
     "The density in the frequent regimes is then that of any early beat"
     q, known = np.array([100, 100]), np.array([[.5, .5], [np.nan, np.nan]])
-    off, unknown = MODEL.emission(q, known).reshape(2, 5, 6, -1)
+    off, unknown = MODEL.emission(q, known).reshape(2, 7, 6, -1)
     np.testing.assert_allclose((off[EARLY, 4:] - MODEL.floor), (1 - MODEL.again)*(unknown[EARLY, 4:] - MODEL.floor), rtol=1e-3, atol=1e-6)
     assert np.array_equal(off[ON], unknown[ON]) and np.array_equal(off[:, :4], unknown[:, :4])
 
