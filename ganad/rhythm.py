@@ -42,6 +42,7 @@ class RhythmModel:
     fastest:float = .62          # The cycle of a run is shorter than this, s
     regular:float = .1           # Runs begin in regimes with a smaller spread than this, log s
     early:tuple = (-.9, -.1)     # The interval of an early beat: limits of its log ratio to the cycle
+    latest:float = 1.05          # No beat that comes after more than this is early, s
     after:tuple = (-.05, .5)     # That of the beat after it
     late:tuple = (.2, 1.3)       # That of a late beat
     edge:float = 2.              # Early and late beats are at least so many spreads off
@@ -87,7 +88,9 @@ def windows(self:RhythmModel,
     spread = self.all_spreads()[:, None]
     off, soft = self.edge*np.hypot(spread, .3*self.cell), np.maximum(self.soften*spread, .02)
     limits = [(self.early[0], np.minimum(self.early[1], -off)), self.after, (np.maximum(self.late[0], off), self.late[1])]
-    return np.stack([_between(u, *limit, soft) for limit in limits], 1)
+    out = np.stack([_between(u, *limit, soft) for limit in limits], 1)
+    out[:, 0] *= ndtr((np.log(self.latest) - np.asarray(log_interval, float))/.05)[:, None, None]
+    return out
 
 @patch
 def densities(self:RhythmModel,
