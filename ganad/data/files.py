@@ -201,7 +201,9 @@ _RATES = ('fs', 'freq', 'frequency', 'sampling_rate', 'samplingrate', 'sampling_
 def _arrays(path):
     "Name -> array of an .npz or .mat file"
     if path.suffix.lower() == '.npz':
-        with np.load(path, allow_pickle=False) as held: return {k: held[k] for k in held.files}
+        with np.load(path, allow_pickle=False) as held:
+            if held.zip.testzip(): raise ValueError('a sum in it is wrong') # NumPy asks only for what the shape needs
+            return {k: held[k] for k in held.files}
     from scipy.io import loadmat
     held = loadmat(path).items()
     return {' '.join(k.split()): np.squeeze(v) for k, v in held
@@ -797,13 +799,19 @@ def _fit(lines, sep, decimal):
 # %% ../../nbs/data/22_files.ipynb #87b0e639
 def comma_is_decimal(
     rows, # Of two fields each, words
+    alone=False, # Does one name stand above them?
 ) -> bool:
     "Do two columns of whole numbers look like one of decimal fractions?"
-    whole = [row for row in rows if len(row) == 2 and row[1].isdigit()]
+    whole = [row for row in rows if re.fullmatch(r'[-+]?\d+,\d+', ','.join(row), re.A)]
     if len(whole) < .95*len(rows): return False # a few may be damaged
-    rows = whole
-    if any(len(b) > 1 and b[0] == '0' or re.fullmatch(r'-0+', a) for a, b in rows): return True
-    return all(len(b) == 1 for _, b in rows) and len({b for _, b in rows}) > 7
+    if any(len(b) > 1 and b[0] == '0' or re.fullmatch(r'-0+', a) for a, b in whole): return True
+    if all(len(b) == 1 for _, b in whole): return len({b for _, b in whole}) > 7
+    if len({len(b) for _, b in whole}) > 1 and any(b[-1] == '0' for _, b in whole): return False
+    def roughness(rows): # a damaged number counts no more than a step of 2
+        with np.errstate(invalid='ignore'): steps = np.diff([float(f'{a}.{b}') for a, b in rows])
+        return np.fmin(np.abs(steps), 2).sum()
+    apart, joined = roughness([('', b) for _, b in whole]), roughness(whole)
+    return joined < (1.001 if alone else .999)*apart
 
 # %% ../../nbs/data/22_files.ipynb #a499b0ae
 @dataclass
@@ -832,9 +840,11 @@ def find_dialect(
              if (sep, decimal) != (',', ',') or '"' in body[-1]]
     def goodness(f): return round(f[3]*f[4], 2), f[3], f[1] == '.', f[2] > 1
     sep, decimal, width, lined, _ = max(tried, key=goodness)
-    pairs = [r for r in (fields(l, ',') for l in lines) if _conforms(r, '.', 2, (0, 1))]
-    if sep == ',' and decimal == '.' and width == 2 and pairs and comma_is_decimal(pairs):
-        sep, decimal, width = r'\s+', ',', 1
+    pairs = {i: r for i, l in enumerate(lines) if _conforms(r := fields(l, ','), '.', 2, (0, 1))}
+    if sep == ',' and decimal == '.' and width == 2 and pairs:
+        above = next((l for l in reversed(lines[:min(pairs)]) if l.strip()), '#')
+        alone = not re.search('^[#%]|[,:=]', above)
+        if comma_is_decimal(pairs.values(), alone): sep, decimal, width = r'\s+', ',', 1
     rows = [r for r in (fields(l, sep) for l in body) if len(r) == width]
     def filled(i): return [r[i] for r in rows if r[i].lower() not in _MISSING]
     valued = [i for i in range(width) if len(filled(i)) > .5*len(rows)
@@ -889,7 +899,8 @@ def numbers_on_top(
     later = x[3:]
     low, high = np.fmin.reduce(later, 0), np.fmax.reduce(later, 0)
     rising = (np.diff(later, axis=0) >= 0).all(0)
-    far = (np.abs(x[:3] - (low + high)/2) > 500*(high - low)) & (high > low) & ~rising
+    with np.errstate(over='ignore', invalid='ignore'):
+        far = (np.abs(x[:3] - (low + high)/2) > 500*(high - low)) & (high > low) & ~rising
     timeless = np.isnan(x[:3]) & rising
     odd = np.flatnonzero((far | timeless).any(1))
     return int(odd[-1]) + 1 if len(odd) else 0
@@ -1204,12 +1215,12 @@ def _times_of(column, name):
         if seconds is None: return (None,)
         steps = np.diff(seconds[np.isfinite(seconds)])
         return (_ordered(name, clock_rate(seconds, 1.), (steps < 0).mean() if len(steps) > 50 else 0),)
-    falls = (np.diff(numbers[np.isfinite(numbers)]) < 0).mean() if len(numbers) > 50 else 0
+    known = numbers[np.isfinite(numbers)]
+    falls = (np.diff(known) < 0).mean() if len(numbers) > 50 and len(known) > 1 else 0
     if named_time(name) and not isinstance(name, int) and rises(-numbers):
         raise RecordError(f"the times in column {name!r} fall; turn the recording round")
     if falls >= .1 and named_time(name) and not isinstance(name, int) and (found := clock_rate(np.sort(numbers), None)) and found[1]:
         _ordered(name, None, falls)
-    known = numbers[np.isfinite(numbers)]
     stamps = len(known) and known.min() > 1e8 and np.ptp(known) < .01*known.min() # seconds since 1970, say
     if rises(numbers) or named_time(name) and not isinstance(name, int) and (falls < .1 or stamps):
         return (_ordered(name, clock_rate(numbers, _time_unit(name)), falls),)
@@ -1415,7 +1426,12 @@ def opened_text(
         if b'\0' in raw and not coded.startswith('utf-16'):
             raise RecordError(f"{path.name} is no text: it holds bytes of zero")
         f.seek(0)
-        with io.TextIOWrapper(f, coded, 'replace', newline=None) as text: yield text
+        with io.TextIOWrapper(f, coded, 'replace', newline=None) as text:
+            if coded.startswith('utf-16'):
+                if any('\u0a00' in part for part in iter(lambda: text.read(1 << 20), '')):
+                    raise RecordError(f"{path.name} is damaged: a byte more or less displaces all that follow; get it anew")
+                text.seek(0)
+            yield text
 
 class _WithoutRemarks:
     "A text file for `pandas` without the lines that begin with #, and without what LabChart writes behind #*"
@@ -1434,7 +1450,7 @@ def _head_of(text, most=3000):
     return lines
 
 def _plan(path, lines):
-    "(dialect, names of the columns, rate and unit that the head states)"
+    "(dialect, names of the columns, rate and unit that the head states, notes)"
     d = find_dialect(lines, path.name)
     rows = [fields(l, d.sep) for l in lines[d.first:d.first + 103] if l.strip()]
     ends = 0
@@ -1448,8 +1464,11 @@ def _plan(path, lines):
     numbered = r'(ch|channel|a)?[ _]?\d*|\*'
     if listed and all(re.fullmatch(numbered, n.lower()) or named_time(n) for n in names or ()):
         names = [l or n for l, n in zip(listed, names or ['']*len(listed))]
+    notes = []
+    if not names and (d.width, d.sep, d.decimal) == (2, ',', '.') and comma_is_decimal(rows, True):
+        notes.append(f"{','.join(rows[0])!r} was read as two columns; if it is one number with a decimal comma, write it with a point")
     names = unique(names + [None]*(d.width - len(names))) if names else list(range(d.width))
-    return d, names, rate or stated_rate(head), stated_unit(head)
+    return d, names, rate or stated_rate(head), stated_unit(head), notes
 
 # %% ../../nbs/data/22_files.ipynb #d58d4626
 _WARNINGS = threading.Lock() # what Python warns of is a setting of the whole process
@@ -1461,7 +1480,7 @@ def text_source(
     "A text of numbers as a recording"
     path, given = Path(path), checked_rate(fs, needed=False)
     try:
-        with opened_text(path) as text: d, names, rate, unit = _plan(path, lines := _head_of(text))
+        with opened_text(path) as text: d, names, rate, unit, odd = _plan(path, lines := _head_of(text))
         with opened_text(path) as text, _WARNINGS, warnings.catch_warnings():
             warnings.simplefilter('ignore', pd.errors.DtypeWarning)
             warnings.simplefilter('error', pd.errors.ParserWarning)
@@ -1470,7 +1489,9 @@ def text_source(
                                  index_col=False, chunksize=500_000, na_values=list(_MISSING),
                                  skipinitialspace=True, skip_blank_lines=not d.blank,
                                  quotechar="'" if "'" in ''.join(lines[d.first:][:1]) else '"')
-            return _collected(path, chunks, given, rate, unit, d.first)
+            source = _collected(path, chunks, given, rate, unit, d.first)
+            source.notes += odd
+            return source
     except (pd.errors.ParserError, pd.errors.ParserWarning) as e:
         line = re.search(r'in line (\d+)', str(e))
         where = f'line {int(line[1]) + d.first}' if line else 'a line'
