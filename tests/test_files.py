@@ -273,6 +273,13 @@ def test_commas_between_whole_numbers(tmp_path):
     source = found([1000*(i % 16) + 512 + n for i, n in enumerate(quiet)], places=3)
     assert (source.read(0, 999)[:, 0] > 500).all() and not source.notes # a counter and an ECG
 
+def test_a_time_alone_is_a_missing_sample(tmp_path):
+    "Also in the first lines of numbers"
+    for form in ('2024-01-01T00:00:{:06.3f}', '0:{:06.3f}', '{:.3f}'):
+        rows = [f"{form.format(t)};{'' if i in (0, 1, 7) else f'{v:.4f}'}" for i, (t, v) in enumerate(zip(TIME[:10*FS], MV))]
+        source = open_record(put(tmp_path, 'a.csv', '\n'.join(['Time;II', *rows]).encode()))
+        assert source.length == 10*FS and np.flatnonzero(np.isnan(source.read(0, 99))[:, 0]).tolist() == [0, 1, 7]
+
 def test_times_that_jump_leave_a_gap(tmp_path):
     later = TIME + 2*(TIME >= 60)
     source = open_record(text(tmp_path, columns=[[f'{t:.3f}' for t in later], MV], head=['time,II']))

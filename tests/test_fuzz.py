@@ -245,7 +245,7 @@ def written(r):
     first = rng.integers(0, len(ECG) - n + 1)
     x = np.stack([(ECG[first:first + n]*(-1)**i*(1 + .3*i) + rng.normal(0, .02, n))*scale + r['offset'] for i in range(r['leads'])], 1).round(digits)
     if r['missing'] is not None: x[rng.random(x.shape) < .02] = np.nan
-    if r['missing'] == '' and x.shape[1] == 1: x[0] = np.nanmedian(x).round(digits) # an empty line below the head ends the head
+    if r['missing'] == '' and not r['clock'] and np.isnan(x[0]).all(): x[0] = np.nanmedian(x).round(digits) # a line without a word below the head ends the head
     if r['missing'] is not None: x[-1] = np.nanmedian(x).round(digits) # a last line that ends early may have been cut
     names = ['II', 'V1', 'aVF'][:r['leads']]
     heads = [f'{a}{" "*bool(r["sep"].strip())}[{r["unit"]}]' if r['unit'] and r['place'] == 'name' else a for a in names]

@@ -783,9 +783,11 @@ def _is_number(word, decimal): return bool(_NUMBER[decimal].fullmatch(word))
 def _is_value(word, decimal):
     return _is_number(word, decimal) or word.lower() in _MISSING or bool(_MOMENT.fullmatch(word))
 
-def _conforms(row, decimal, width, valued=()):
-    "Has a line the right number of fields, a number in one, and values where other lines have them?"
-    if len(row) != width or not any(_is_number(w, decimal) or w and w.lower() in _MISSING for w in row): return False
+def _conforms(row, decimal, width, valued=(), timed=()):
+    "Has a line the right number of fields, a number or a time, and values where other lines have them?"
+    if len(row) != width: return False
+    held = any(_is_number(w, decimal) or w and w.lower() in _MISSING for w in row)
+    if not held and not any(_MOMENT.fullmatch(row[i]) for i in timed): return False
     return all(_is_value(row[i], decimal) for i in valued)
 
 def _fit(lines, sep, decimal):
@@ -849,9 +851,10 @@ def find_dialect(
     def filled(i): return [r[i] for r in rows if r[i].lower() not in _MISSING]
     valued = [i for i in range(width) if len(filled(i)) > .5*len(rows)
               and np.mean([_is_value(w, decimal) for w in filled(i)]) > .8]
-    begins = (i for i in range(len(lines)) if _begins(lines[i:], sep, decimal, width, valued))
+    timed = [i for i in valued if width > 1 and np.mean([bool(_MOMENT.fullmatch(w)) for w in filled(i)]) > .8]
+    begins = (i for i in range(len(lines)) if _begins(lines[i:], sep, decimal, width, valued, timed))
     first = next(begins, None)
-    if first and width > 1: _no_broken_number(fields(lines[first - 1], sep), decimal, width, valued, name, first)
+    if first and width > 1: _no_broken_number(fields(lines[first - 1], sep), decimal, width, valued, timed, name, first)
     if first is None or lined < .5:
         raise RecordError(f"{name}: no numbers in its first {len(lines):,} lines; expected one row "
                           f"a sample, one column a lead")
@@ -872,19 +875,19 @@ def _no_thousands(words, decimal, name, quoted):
         raise RecordError(f"{name}: {marked[0]!r}{beside} looks like a whole number "
                           f"with a mark for thousands; write the numbers without it")
 
-def _no_broken_number(row, decimal, width, valued, name, line):
+def _no_broken_number(row, decimal, width, valued, timed, name, line):
     "Refuses a line above the numbers that would be one of them, but for a number that is damaged"
-    if len(row) != width or not any(_is_number(w, decimal) for w in row): return
+    if len(row) != width or not any(_is_number(w, decimal) for w in row) and not any(_MOMENT.fullmatch(row[i]) for i in timed): return
     odd = [row[i] for i in valued if not _is_value(row[i], decimal)]
     if odd and all(re.match(r'[-+.,]?\d', w) for w in odd):
         raise RecordError(f"{name}, line {line}: {odd[0][:40]!r} is not a number; mend it, or leave the cell empty where nothing was recorded")
 
-def _begins(lines, sep, decimal, width, valued):
+def _begins(lines, sep, decimal, width, valued, timed):
     "Do numbers begin with the first of these lines?"
     following = [l for l in lines[:12] if l.strip() and l.lstrip()[0] not in '#%']
     if not following or following[0] is not lines[0]: return False
     rows = [fields(l, sep) for l in following]
-    good = [_conforms(r, decimal, width, valued) or i > 0 and len(r) == width and not any(r) for i, r in enumerate(rows)]
+    good = [_conforms(r, decimal, width, valued, timed) or i > 0 and len(r) == width and not any(r) for i, r in enumerate(rows)]
     return all(good[:2]) and sum(good) > .6*len(good)
 
 # %% ../../nbs/data/22_files.ipynb #19f5fb65
