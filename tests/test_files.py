@@ -260,6 +260,26 @@ def test_an_empty_line_of_one_column_is_a_missing_sample(tmp_path):
     source = open_record(tmp_path/'a.csv', FS)
     assert source.length == len(MV) and np.flatnonzero(np.isnan(source.read(0, 1000))).tolist() == [100]
 
+def test_commas_between_whole_numbers(tmp_path):
+    "Fractions where a name or their run says so; two columns, and a word, where nothing does"
+    quiet, beats = [11, 15, 12, 24, 19, 31]*20, [95, 112, 135, 118, 99, 87]*20
+    def found(numbers, head=(), places=2): return open_record(put(tmp_path, 'a.csv', '\n'.join([*head, *(f'{n//10**places},{n%10**places}' for n in numbers)]).encode()), FS)
+    for source, wanted in ((found(quiet, ['II']), quiet), (found(beats), beats), (found(beats, ['II']), beats)):
+        assert not source.notes and np.allclose(source.read(0, 999)[:, 0], np.array(wanted)/100)
+    source = found(quiet)
+    assert (source.read(0, 999)[:, 0] == quiet).all() and "'0,11' was read as two columns" in source.notes[0]
+    source = found(quiet, ['I,II'])
+    assert source.leads == ['II'] and not source.notes # named
+    source = found([1000*(i % 16) + 512 + n for i, n in enumerate(quiet)], places=3)
+    assert (source.read(0, 999)[:, 0] > 500).all() and not source.notes # a counter and an ECG
+
+def test_a_time_alone_is_a_missing_sample(tmp_path):
+    "Also in the first lines of numbers"
+    for form in ('2024-01-01T00:00:{:06.3f}', '0:{:06.3f}', '{:.3f}'):
+        rows = [f"{form.format(t)};{'' if i in (0, 1, 7) else f'{v:.4f}'}" for i, (t, v) in enumerate(zip(TIME[:10*FS], MV))]
+        source = open_record(put(tmp_path, 'a.csv', '\n'.join(['Time;II', *rows]).encode()))
+        assert source.length == 10*FS and np.flatnonzero(np.isnan(source.read(0, 99))[:, 0]).tolist() == [0, 1, 7]
+
 def test_times_that_jump_leave_a_gap(tmp_path):
     later = TIME + 2*(TIME >= 60)
     source = open_record(text(tmp_path, columns=[[f'{t:.3f}' for t in later], MV], head=['time,II']))
@@ -304,6 +324,9 @@ def two_arrays(f): np.savez(f/'a.npz', a=MV, b=-MV); return f/'a.npz'
 def matlab_7_3(f): return put(f, 'a.mat', b'MATLAB 7.3 MAT-file, Platform: GLNXA64'.ljust(124) + b'\x00\x02IM' + b'\x89HDF\r\n\x1a\n' + bytes(600))
 def no_sample(f): return saved(f, np.zeros(0))
 def spreadsheet(f): return put(f, 'a.xlsx', b'PK\x03\x04')
+def an_archive_with_another_shape(f): np.savez(f/'a.npz', ecg=np.c_[MV, MV]); return put(f, 'a.npz', (f/'a.npz').read_bytes().replace(b', 2)', b',  )'))
+def a_byte_lost_in_utf_16(f): data = text(f, columns=[MV], head=['II'], encoding='utf-16').read_bytes(); return put(f, 'a.csv', data[:30] + data[31:])
+def bytes_lost_in_utf_16(f): data = text(f, columns=[MV, MV], encoding='utf-16').read_bytes(); return put(f, 'a.csv', data[:27] + data[28:111] + data[112:])
 def cut_archive(f): path = packed(f); path.write_bytes(path.read_bytes()[:-2000]); return path
 def bytes_of_zero(f): return put(f, 'a.csv', b'1.0\n\x00\x00\x012.0\n')
 def counter_alone(f): return text(f, columns=[[str(i) for i in range(len(MV))]])
@@ -320,7 +343,7 @@ def nobody(f): return '~nobody-of-that-name/x.csv'
 REFUSED = [bad(more_fields_than_names, 'a.csv', 'column', said=FS), bad(a_longer_line, 'a.csv', '30001', said=FS), bad(a_word, 'a.csv', '30001', 'end of file', said=FS), bad(no_rate, 'fs'), bad(no_rate_in_text, 'fs'),
     bad(interrupted, 'a.edf', 'interrupted'), bad(cut_edf, 'a.edf', 'short'), bad(cut_record, 'plain.dat', 'short'), bad(changed_record, 'checksum'), bad(units_that_differ, 'mV', 'mmHg'), bad(a_segment_is_missing, 'q.hea'), bad(a_segment_of_itself, 'segment'),
     bad(complex_numbers, 'complex', said=FS), bad(three_axes, '(2, 3, 4)', said=FS), bad(pickled, 'a.npy', said=FS), bad(two_arrays, 'a (30000,)', 'b (30000,)', said=FS), bad(matlab_7_3, '7.3', said=FS), bad(no_sample, 'no sample', said=FS),
-    bad(spreadsheet, '.xlsx', 'not read', said=FS), bad(cut_archive, 'a.csv.gz', said=FS), bad(bytes_of_zero, 'a.csv', 'zero', said=FS), bad(counter_alone, 'a.csv', 'no signal', said=FS), bad(lines_turned_round, 'a.csv', 'round', said=FS),
+    bad(spreadsheet, '.xlsx', 'not read', said=FS), bad(cut_archive, 'a.csv.gz', said=FS), bad(bytes_of_zero, 'a.csv', 'zero', said=FS), bad(an_archive_with_another_shape, 'a.npz', 'sum', said=FS), bad(a_byte_lost_in_utf_16, 'a.csv', 'a byte more or less', said=FS), bad(bytes_lost_in_utf_16, 'a.csv', 'a byte more or less', said=FS), bad(counter_alone, 'a.csv', 'no signal', said=FS), bad(lines_turned_round, 'a.csv', 'round', said=FS),
     bad(announces_too_much, 'short'), bad(a_gap_of_years, 'a'), bad(announces_too_many_numbers, 'a.npy', said=FS), bad(announces_too_many_signals, 'a.edf'), bad(a_folder, 'x.csv', said=FS), bad(a_pipe, 'x.csv', said=FS), bad(a_loop, 'x.csv', said=FS), bad(nobody, 'nobody', said=FS)]
 
 @pytest.mark.parametrize('write, words, said', REFUSED)

@@ -245,7 +245,7 @@ def written(r):
     first = rng.integers(0, len(ECG) - n + 1)
     x = np.stack([(ECG[first:first + n]*(-1)**i*(1 + .3*i) + rng.normal(0, .02, n))*scale + r['offset'] for i in range(r['leads'])], 1).round(digits)
     if r['missing'] is not None: x[rng.random(x.shape) < .02] = np.nan
-    if r['missing'] == '' and x.shape[1] == 1: x[0] = np.nanmedian(x).round(digits) # an empty line below the head ends the head
+    if r['missing'] == '' and not r['clock'] and np.isnan(x[0]).all(): x[0] = np.nanmedian(x).round(digits) # a line without a word below the head ends the head
     if r['missing'] is not None: x[-1] = np.nanmedian(x).round(digits) # a last line that ends early may have been cut
     names = ['II', 'V1', 'aVF'][:r['leads']]
     heads = [f'{a}{" "*bool(r["sep"].strip())}[{r["unit"]}]' if r['unit'] and r['place'] == 'name' else a for a in names]
@@ -277,6 +277,8 @@ def any_text(folder, r):
     thousands = r['quoted'] and r['decimal'] == ',' and r['digits'] == 3 # -35,860: nobody can tell
     if source is None and thousands and 'a mark for thousands' in str(found): return 'could be thousands, refused'
     assert source is not None, found
+    # 0,11 and 0,15 may be one column of fractions or two of whole numbers if no name stands above and no zero behind a comma: that it was read as two must be said
+    if (r['leads'], r['clock'], r['decimal'], r['quoted'], r['named']) == (1, None, ',', False, False) and any('decimal comma' in note for note in source.notes): return 'could be two columns, said'
     assert source.fs == 250 and all('last column' in note for note in source.notes if r['missing'] is not None), source.notes
     if r['named']: assert source.leads == names, source.leads
     assert all(source.unit_of(i) == ('mV' if r['unit'] else 'units of the file') for i in range(len(names))), source.unit

@@ -201,7 +201,9 @@ _RATES = ('fs', 'freq', 'frequency', 'sampling_rate', 'samplingrate', 'sampling_
 def _arrays(path):
     "Name -> array of an .npz or .mat file"
     if path.suffix.lower() == '.npz':
-        with np.load(path, allow_pickle=False) as held: return {k: held[k] for k in held.files}
+        with np.load(path, allow_pickle=False) as held:
+            if held.zip.testzip(): raise ValueError('a sum in it is wrong') # NumPy asks only for what the shape needs
+            return {k: held[k] for k in held.files}
     from scipy.io import loadmat
     held = loadmat(path).items()
     return {' '.join(k.split()): np.squeeze(v) for k, v in held
@@ -788,9 +790,11 @@ def _is_number(word, decimal): return bool(_NUMBER[decimal].fullmatch(word))
 def _is_value(word, decimal):
     return _is_number(word, decimal) or word.lower() in _MISSING or bool(_MOMENT.fullmatch(word))
 
-def _conforms(row, decimal, width, valued=()):
-    "Has a line the right number of fields, a number in one, and values where other lines have them?"
-    if len(row) != width or not any(_is_number(w, decimal) or w and w.lower() in _MISSING for w in row): return False
+def _conforms(row, decimal, width, valued=(), timed=()):
+    "Has a line the right number of fields, a number or a time, and values where other lines have them?"
+    if len(row) != width: return False
+    held = any(_is_number(w, decimal) or w and w.lower() in _MISSING for w in row)
+    if not held and not any(_MOMENT.fullmatch(row[i]) for i in timed): return False
     return all(_is_value(row[i], decimal) for i in valued)
 
 def _fit(lines, sep, decimal):
@@ -804,13 +808,19 @@ def _fit(lines, sep, decimal):
 # %% ../../nbs/data/22_files.ipynb #87b0e639
 def comma_is_decimal(
     rows, # Of two fields each, words
+    alone=False, # Does one name stand above them?
 ) -> bool:
     "Do two columns of whole numbers look like one of decimal fractions?"
-    whole = [row for row in rows if len(row) == 2 and row[1].isdigit()]
+    whole = [row for row in rows if re.fullmatch(r'[-+]?\d+,\d+', ','.join(row), re.A)]
     if len(whole) < .95*len(rows): return False # a few may be damaged
-    rows = whole
-    if any(len(b) > 1 and b[0] == '0' or re.fullmatch(r'-0+', a) for a, b in rows): return True
-    return all(len(b) == 1 for _, b in rows) and len({b for _, b in rows}) > 7
+    if any(len(b) > 1 and b[0] == '0' or re.fullmatch(r'-0+', a) for a, b in whole): return True
+    if all(len(b) == 1 for _, b in whole): return len({b for _, b in whole}) > 7
+    if len({len(b) for _, b in whole}) > 1 and any(b[-1] == '0' for _, b in whole): return False
+    def roughness(rows): # a damaged number counts no more than a step of 2
+        with np.errstate(invalid='ignore'): steps = np.diff([float(f'{a}.{b}') for a, b in rows])
+        return np.fmin(np.abs(steps), 2).sum()
+    apart, joined = roughness([('', b) for _, b in whole]), roughness(whole)
+    return joined < (1.001 if alone else .999)*apart
 
 # %% ../../nbs/data/22_files.ipynb #a499b0ae
 @dataclass
@@ -839,16 +849,19 @@ def find_dialect(
              if (sep, decimal) != (',', ',') or '"' in body[-1]]
     def goodness(f): return round(f[3]*f[4], 2), f[3], f[1] == '.', f[2] > 1
     sep, decimal, width, lined, _ = max(tried, key=goodness)
-    pairs = [r for r in (fields(l, ',') for l in lines) if _conforms(r, '.', 2, (0, 1))]
-    if sep == ',' and decimal == '.' and width == 2 and pairs and comma_is_decimal(pairs):
-        sep, decimal, width = r'\s+', ',', 1
+    pairs = {i: r for i, l in enumerate(lines) if _conforms(r := fields(l, ','), '.', 2, (0, 1))}
+    if sep == ',' and decimal == '.' and width == 2 and pairs:
+        above = next((l for l in reversed(lines[:min(pairs)]) if l.strip()), '#')
+        alone = not re.search('^[#%]|[,:=]', above)
+        if comma_is_decimal(pairs.values(), alone): sep, decimal, width = r'\s+', ',', 1
     rows = [r for r in (fields(l, sep) for l in body) if len(r) == width]
     def filled(i): return [r[i] for r in rows if r[i].lower() not in _MISSING]
     valued = [i for i in range(width) if len(filled(i)) > .5*len(rows)
               and np.mean([_is_value(w, decimal) for w in filled(i)]) > .8]
-    begins = (i for i in range(len(lines)) if _begins(lines[i:], sep, decimal, width, valued))
+    timed = [i for i in valued if width > 1 and np.mean([bool(_MOMENT.fullmatch(w)) for w in filled(i)]) > .8]
+    begins = (i for i in range(len(lines)) if _begins(lines[i:], sep, decimal, width, valued, timed))
     first = next(begins, None)
-    if first and width > 1: _no_broken_number(fields(lines[first - 1], sep), decimal, width, valued, name, first)
+    if first and width > 1: _no_broken_number(fields(lines[first - 1], sep), decimal, width, valued, timed, name, first)
     if first is None or lined < .5:
         raise RecordError(f"{name}: no numbers in its first {len(lines):,} lines; expected one row "
                           f"a sample, one column a lead")
@@ -869,19 +882,19 @@ def _no_thousands(words, decimal, name, quoted):
         raise RecordError(f"{name}: {marked[0]!r}{beside} looks like a whole number "
                           f"with a mark for thousands; write the numbers without it")
 
-def _no_broken_number(row, decimal, width, valued, name, line):
+def _no_broken_number(row, decimal, width, valued, timed, name, line):
     "Refuses a line above the numbers that would be one of them, but for a number that is damaged"
-    if len(row) != width or not any(_is_number(w, decimal) for w in row): return
+    if len(row) != width or not any(_is_number(w, decimal) for w in row) and not any(_MOMENT.fullmatch(row[i]) for i in timed): return
     odd = [row[i] for i in valued if not _is_value(row[i], decimal)]
     if odd and all(re.match(r'[-+.,]?\d', w) for w in odd):
         raise RecordError(f"{name}, line {line}: {odd[0][:40]!r} is not a number; mend it, or leave the cell empty where nothing was recorded")
 
-def _begins(lines, sep, decimal, width, valued):
+def _begins(lines, sep, decimal, width, valued, timed):
     "Do numbers begin with the first of these lines?"
     following = [l for l in lines[:12] if l.strip() and l.lstrip()[0] not in '#%']
     if not following or following[0] is not lines[0]: return False
     rows = [fields(l, sep) for l in following]
-    good = [_conforms(r, decimal, width, valued) or i > 0 and len(r) == width and not any(r) for i, r in enumerate(rows)]
+    good = [_conforms(r, decimal, width, valued, timed) or i > 0 and len(r) == width and not any(r) for i, r in enumerate(rows)]
     return all(good[:2]) and sum(good) > .6*len(good)
 
 # %% ../../nbs/data/22_files.ipynb #19f5fb65
@@ -896,7 +909,8 @@ def numbers_on_top(
     later = x[3:]
     low, high = np.fmin.reduce(later, 0), np.fmax.reduce(later, 0)
     rising = (np.diff(later, axis=0) >= 0).all(0)
-    far = (np.abs(x[:3] - (low + high)/2) > 500*(high - low)) & (high > low) & ~rising
+    with np.errstate(over='ignore', invalid='ignore'):
+        far = (np.abs(x[:3] - (low + high)/2) > 500*(high - low)) & (high > low) & ~rising
     timeless = np.isnan(x[:3]) & rising
     odd = np.flatnonzero((far | timeless).any(1))
     return int(odd[-1]) + 1 if len(odd) else 0
@@ -1211,12 +1225,12 @@ def _times_of(column, name):
         if seconds is None: return (None,)
         steps = np.diff(seconds[np.isfinite(seconds)])
         return (_ordered(name, clock_rate(seconds, 1.), (steps < 0).mean() if len(steps) > 50 else 0),)
-    falls = (np.diff(numbers[np.isfinite(numbers)]) < 0).mean() if len(numbers) > 50 else 0
+    known = numbers[np.isfinite(numbers)]
+    falls = (np.diff(known) < 0).mean() if len(numbers) > 50 and len(known) > 1 else 0
     if named_time(name) and not isinstance(name, int) and rises(-numbers):
         raise RecordError(f"the times in column {name!r} fall; turn the recording round")
     if falls >= .1 and named_time(name) and not isinstance(name, int) and (found := clock_rate(np.sort(numbers), None)) and found[1]:
         _ordered(name, None, falls)
-    known = numbers[np.isfinite(numbers)]
     stamps = len(known) and known.min() > 1e8 and np.ptp(known) < .01*known.min() # seconds since 1970, say
     if rises(numbers) or named_time(name) and not isinstance(name, int) and (falls < .1 or stamps):
         return (_ordered(name, clock_rate(numbers, _time_unit(name)), falls),)
@@ -1422,7 +1436,12 @@ def opened_text(
         if b'\0' in raw and not coded.startswith('utf-16'):
             raise RecordError(f"{path.name} is no text: it holds bytes of zero")
         f.seek(0)
-        with io.TextIOWrapper(f, coded, 'replace', newline=None) as text: yield text
+        with io.TextIOWrapper(f, coded, 'replace', newline=None) as text:
+            if coded.startswith('utf-16'):
+                if any('\u0a00' in part for part in iter(lambda: text.read(1 << 20), '')):
+                    raise RecordError(f"{path.name} is damaged: a byte more or less displaces all that follow; get it anew")
+                text.seek(0)
+            yield text
 
 class _WithoutRemarks:
     "A text file for `pandas` without the lines that begin with #, and without what LabChart writes behind #*"
@@ -1441,7 +1460,7 @@ def _head_of(text, most=3000):
     return lines
 
 def _plan(path, lines):
-    "(dialect, names of the columns, rate and unit that the head states)"
+    "(dialect, names of the columns, rate and unit that the head states, notes)"
     d = find_dialect(lines, path.name)
     rows = [fields(l, d.sep) for l in lines[d.first:d.first + 103] if l.strip()]
     ends = 0
@@ -1455,8 +1474,11 @@ def _plan(path, lines):
     numbered = r'(ch|channel|a)?[ _]?\d*|\*'
     if listed and all(re.fullmatch(numbered, n.lower()) or named_time(n) for n in names or ()):
         names = [l or n for l, n in zip(listed, names or ['']*len(listed))]
+    notes = []
+    if not names and (d.width, d.sep, d.decimal) == (2, ',', '.') and comma_is_decimal(rows, True):
+        notes.append(f"{','.join(rows[0])!r} was read as two columns; if it is one number with a decimal comma, write it with a point")
     names = unique(names + [None]*(d.width - len(names))) if names else list(range(d.width))
-    return d, names, rate or stated_rate(head), stated_unit(head)
+    return d, names, rate or stated_rate(head), stated_unit(head), notes
 
 # %% ../../nbs/data/22_files.ipynb #d58d4626
 _WARNINGS = threading.Lock() # what Python warns of is a setting of the whole process
@@ -1468,7 +1490,7 @@ def text_source(
     "A text of numbers as a recording"
     path, given = Path(path), checked_rate(fs, needed=False)
     try:
-        with opened_text(path) as text: d, names, rate, unit = _plan(path, lines := _head_of(text))
+        with opened_text(path) as text: d, names, rate, unit, odd = _plan(path, lines := _head_of(text))
         with opened_text(path) as text, _WARNINGS, warnings.catch_warnings():
             warnings.simplefilter('ignore', pd.errors.DtypeWarning)
             warnings.simplefilter('error', pd.errors.ParserWarning)
@@ -1477,7 +1499,9 @@ def text_source(
                                  index_col=False, chunksize=500_000, na_values=list(_MISSING),
                                  skipinitialspace=True, skip_blank_lines=not d.blank,
                                  quotechar="'" if "'" in ''.join(lines[d.first:][:1]) else '"')
-            return _collected(path, chunks, given, rate, unit, d.first)
+            source = _collected(path, chunks, given, rate, unit, d.first)
+            source.notes += odd
+            return source
     except (pd.errors.ParserError, pd.errors.ParserWarning) as e:
         line = re.search(r'in line (\d+)', str(e))
         where = f'line {int(line[1]) + d.first}' if line else 'a line'
