@@ -20,7 +20,7 @@ from scipy.special import ndtr
 KINDS = ('on time', 'early', 'after an early one', 'late', 'in a run')
 ON, EARLY, AFTER, LATE, RUN, RUN_EARLY, RUN_AFTER = range(7) # the last three are reported as one
 
-# %% ../nbs/practice/29_rhythm.ipynb #5cfdf671
+# %% ../nbs/practice/29_rhythm.ipynb #dd0911c4
 @dataclass(frozen=True)
 class RhythmModel:
     "A hidden Markov model of the times between beats"
@@ -37,7 +37,6 @@ class RhythmModel:
     p_late:float = .004          # Chance of a late beat
     p_run:float = 1e-3           # Chance that a run begins
     early_run:float = .03        # The same after an early beat
-    stay:float = .995            # Chance that a run goes on, early beats in it included
     ratio:float = .27            # A run is at least so much faster, log s
     fastest:float = .62          # The cycle of a run is shorter than this, s
     regular:float = .1           # Runs begin in regimes with a smaller spread than this, log s
@@ -102,7 +101,7 @@ def densities(self:RhythmModel,
     usual = np.concatenate([on[:, None], off], 1)
     return np.concatenate([usual, usual[:, :LATE]*self.can_run()], 1)
 
-# %% ../nbs/practice/29_rhythm.ipynb #97ef9267
+# %% ../nbs/practice/29_rhythm.ipynb #86d5c998
 @patch
 def kind_matrix(self:RhythmModel) -> np.ndarray: # (S, 7, 7), rows add up to 1
     "From kind to kind, in each regime"
@@ -114,8 +113,8 @@ def kind_matrix(self:RhythmModel) -> np.ndarray: # (S, 7, 7), rows add up to 1
         T[[ON, LATE], :RUN + 1] = 1 - early - late - run, early, 0, late, run
         T[EARLY, :RUN + 1] = .05, pair, .95 - pair - self.early_run, 0, self.early_run
         T[AFTER, :RUN + 1] = 1 - again - late - run, again, 0, late, run
-        T[RUN:, RUN:] = self.stay*np.array([[1 - early, early, 0], [.05, pair, .95 - pair], [1 - again, again, 0]])
-        T[RUN:, [ON, AFTER]] = (1 - self.stay)*np.array([.3, .7])
+        T[RUN:, RUN:] = T[:LATE, :LATE]
+        T[RUN:, [ON, AFTER]] = np.outer(T[:LATE, LATE:].sum(1), [.3, .7]) # what is left: the run ends
         out.append(T)
     return np.array(out)
 

@@ -142,6 +142,13 @@ def test_a_steady_fast_rhythm_is_no_run_however_long(cycle, spread):
     found = MODEL.posterior(noisy([cycle]*5120, spread))
     assert (found.log_odds > 0).mean() < .002 and found.run.max() < .5
 
+@pytest.mark.parametrize('settings', [dict(p_late=.02), dict(p_run=.01), dict(early_run=.1), dict(p_early=(.05, .2))], ids=str)
+def test_no_setting_lets_runs_gain_from_length(settings):
+    model = RhythmModel(**settings)
+    T = model.kind_matrix()
+    assert np.array_equal(T[:, RUN:, RUN:], T[:, :LATE, :LATE])
+    assert model.posterior(noisy([.5, .5, .5, .5, .38, .6]*500, .03)).run.max() < .5
+
 def test_early_beats_within_a_run_do_not_end_it():
     before = np.full(300, .42); before[[50, 100, 150, 200]], before[[51, 101, 151, 201]] = .34, .5
     found = MODEL.posterior(noisy(np.r_[[.8]*200, before, 1.1, [.8]*200]))
