@@ -72,6 +72,7 @@ def scan_parser() -> Parser: # Reads the words after `ganad-scan`
     p.add_argument('--annotator', default='atr', metavar='EXT', help="extension of that annotation file (default: %(default)s)")
     p.add_argument('--peaks', type=one_of('one', 'all'), default='one', metavar='LEADS', help="find beats in the scored lead alone, 'one' (default), or in 'all' leads together")
     p.add_argument('--quantile', type=number(0, 1), metavar='Q', help="flag beats above this quantile of the training scores (default: the detector's own threshold)")
+    p.add_argument('--alarms-per-hour', type=number(0, 1e5), metavar='N', help="flag beats above the threshold that cost N false alarms an hour, in the mean over the records that it was learned on (default: the detector's own threshold, which for mitdb-calibrated is 90, learned on 21 records of mitdb and 26 of svdb)")
     p.add_argument('--invert', action='store_true', help="turn the lead upside down first")
     p.add_argument('--top', type=int, default=8, metavar='N', help="how many of the worst beats the report draws (default: %(default)s)")
     p.add_argument('--version', action='version', version=f'ganad {__version__}')
@@ -82,7 +83,7 @@ def check_call(
     parser:Parser, # Its `error` ends the call with status 2
     call,          # What was parsed
 ):
-    "Refuses what does not fit together: rate and kind of file, beats and record, a negative --top"
+    "Refuses what does not fit together: rate and kind of file, beats and record, two thresholds, a negative --top"
     kind = Path(call.record.removesuffix('.gz')).suffix.lower() if call.record else ''
     if call.fs is None and (kind == '.npy' or kind in TABLES and not Path(call.record).expanduser().is_file()):
         parser.error(f"a {kind} file that does not say how fast it was sampled needs --fs HZ, as in --fs 360" + ('' if Path(call.record).expanduser().is_file() else f"; and there is no file {call.record}"))
@@ -91,6 +92,7 @@ def check_call(
     if call.beats == 'annotated' and (not call.record or kind in (*TABLES, '.edf', '.bdf', '.rec')):
         parser.error("--beats annotated needs a WFDB record with an annotation file beside it")
     if call.annotator != 'atr' and call.beats != 'annotated': parser.error("--annotator names a file of annotated beats; add --beats annotated")
+    if call.quantile is not None and call.alarms_per_hour is not None: parser.error("--quantile and --alarms-per-hour both choose the threshold; give one of them")
     if call.top < 0: parser.error(f"--top takes 0 or more, got {call.top}")
 
 # %% ../nbs/practice/25_commands.ipynb #78c5edf0

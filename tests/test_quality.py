@@ -5,7 +5,7 @@ from scipy.signal import butter, sosfiltfilt
 from ganad.data.ecg import mitdb_record
 from ganad.data.peaks import find_peaks
 from ganad.data.toys import simulate_ecg
-from ganad.quality import Quality, alikeness, lopsidedness, measure, merge_notes, plausibility, sharpness, slope
+from ganad.quality import STATES, Quality, alikeness, covered, false_beats, lopsidedness, low_frequencies, measure, merge_notes, noisiness, plausibility, sharpness, slope, stretches
 from ganad.settings import data_folder, data_named
 
 FS = 250.
@@ -132,3 +132,91 @@ def test_notes_do_not_repeat_each_other():
     assert merge_notes([lead, other, ('ecg', 'no ECG'), own]) == ['no ECG', 'turned over']
     assert merge_notes([('ecg', 'no ECG'), ('rate', 'wrong rate'), own]) == ['wrong rate']
     assert merge_notes([other, other]) == ['turned over'] and merge_notes([]) == []
+
+
+# Within an ECG: what can be read
+
+@pytest.mark.parametrize('hz, low', [(.5, True), (1, True), (1.6, True), (3, False), (5, False), (8, False)])
+@pytest.mark.parametrize('fs', [128., 360.])
+def test_power_below_two_hertz(hz, low, fs):
+    t = np.arange(int(30*fs))/fs
+    peaks = np.arange(int(fs), len(t), int(fs))
+    share, level = low_frequencies(np.sin(2*np.pi*hz*t), fs, peaks)
+    assert (share[3:-3] > .9).all() if low else (share[3:-3] < .05).all()
+    assert np.allclose(low_frequencies(2*np.sin(2*np.pi*hz*t), fs, peaks)[1] - level, np.log(2), atol=.01)
+
+def test_slow_power_does_not_mind_offset_drift_gaps_and_unit(rng=np.random.default_rng(0)):
+    ecg = simulate_ecg(60, fs=FS, seed=1, wander=0.)
+    x = ecg.signal.astype(float)
+    share, level = low_frequencies(x, FS, ecg.sample)
+    for other, rise in ((x + 1000, 0), (x + .02*T, 0), (1000*x, np.log(1000))):
+        found = low_frequencies(other, FS, ecg.sample)
+        np.testing.assert_allclose(found[0], share, atol=.02); np.testing.assert_allclose(found[1], level + rise, atol=.1)
+    gap = x.copy(); gap[int(20*FS):int(25*FS)] = np.nan
+    found, far = low_frequencies(gap, FS, ecg.sample), np.abs(ecg.sample/FS - 22.5) > 5
+    assert np.isfinite(found).all()
+    np.testing.assert_allclose(found[0][far], share[far], atol=.01)
+    assert np.isfinite(low_frequencies(np.full(1000, np.nan), FS, np.array([500]))).all() and len(low_frequencies(x, FS, np.zeros(0, int))[0]) == 0
+
+def test_slow_power_in_pieces_is_that_of_the_whole():
+    ecg = simulate_ecg(60, fs=FS, seed=1)
+    whole = np.array(low_frequencies(ecg.signal, FS, ecg.sample))
+    lo, hi = int(15*FS), int(45*FS)
+    inside = (ecg.sample > 18*FS) & (ecg.sample < 42*FS)
+    np.testing.assert_allclose(low_frequencies(ecg.signal[lo:hi], FS, ecg.sample[inside] - lo), whole[:, inside], rtol=1e-4)
+
+def test_noise_is_slow_and_has_risen():
+    assert noisiness(.6, 1.5) > .99
+    assert noisiness(.6, 0.) < .1 and noisiness(.05, 1.5) < .1  # a large slow T wave; a tall beat
+    share = np.linspace(0, 1, 50)
+    assert (np.diff(noisiness(share, 1.)) >= 0).all() and noisiness(share, 1.).max() <= 1 and noisiness(0., -100.) >= 0
+
+def test_only_slow_noise_over_beats_unlike_the_own_one_covers():
+    n = np.ones(40)
+    assert covered(.8*n, 2*n, -1*n).all()
+    for share, rise, unlike in ((.1, 2, -1), (.8, 0, -1), (.8, 2, -5)): assert not covered(share*n, rise*n, unlike*n).any()
+    among = np.where(np.arange(40) % 3 == 0, -5., -1.) # every third beat around is like the own one
+    assert not covered(.8*n, 2*n, among).any()
+    assert covered(.8*n, 2*n, np.full(40, np.nan)).all() # nothing is known of a beat around
+
+def _beats_and_a_wave(seed=0):
+    "Sixty own beats a second apart, an ectopic beat with its pause that recurs six times, one wave of noise between two own beats"
+    rng, t = np.random.default_rng(seed), np.arange(320) - 140
+    own, ectopic = np.exp(-.5*(t/8)**2), -np.exp(-.5*(t/25)**2)
+    time, kind = [], []
+    for i in range(60):
+        time.append(i + (-.35 if i % 10 == 7 else 0)); kind.append('ectopic' if i % 10 == 7 else 'own')
+    time.append(30.5); kind.append('wave')
+    time, kind = np.array(time), np.array(kind)
+    shape = {'own': own, 'ectopic': ectopic}
+    x = np.stack([shape[k] if k in shape else np.cumsum(rng.normal(size=320)) for k in kind]) + .02*rng.normal(size=(len(kind), 320))
+    order = np.argsort(time)
+    return time[order], kind[order], x[order], np.where(kind == 'own', .97, .2)[order], np.where(kind == 'own', 0, -1.2)[order]
+
+def test_a_wave_between_two_own_beats_is_no_beat():
+    time, kind, x, sharp, height = _beats_and_a_wave()
+    assert (false_beats(time, x, np.full(len(time), .9), sharp, height) == (kind == 'wave')).all()
+
+def test_without_noise_no_beat_is_false():
+    "What comes between two own beats is then an interpolated beat"
+    time, kind, x, sharp, height = _beats_and_a_wave()
+    assert not false_beats(time, x, np.zeros(len(time)), sharp, height).any()
+
+def test_few_own_beats_decide_nothing():
+    time, kind, x, sharp, height = _beats_and_a_wave()
+    few = np.arange(len(time)) < 9
+    assert not false_beats(time[few], x[few], np.ones(9), sharp[few], height[few]).any()
+    assert len(false_beats(time[:0], x[:0], np.zeros(0), sharp[:0], height[:0])) == 0
+
+def test_stretches_are_runs_of_one_state():
+    time, state = np.arange(100.), np.full(100, '', object)
+    state[10:30], state[35:40], state[60:80], state[90:92] = 'fast', 'fast', 'irregular', 'noise'
+    found = stretches(time, state)
+    assert found[['start', 'stop', 'state', 'beats']].values.tolist() == [[10, 39, 'fast', 25], [60, 79, 'irregular', 20]] # joined over ten seconds; two beats are none
+    assert len(stretches(time, state, apart=3)) == 3 and len(stretches(time, state, least=2)) == 3
+    empty = stretches(time, np.full(100, ''))
+    assert len(empty) == 0 and list(empty) == ['start', 'stop', 'state', 'beats'] and len(stretches(time[:0], state[:0])) == 0
+
+def test_stretches_come_in_order_of_time_and_in_words():
+    time, state = np.arange(60.), np.repeat(['noise', 'frequent', 'irregular', 'fast'], 15)
+    assert stretches(time, state).state.tolist() == ['noise', 'frequent', 'irregular', 'fast'] and set(STATES) == set(state)

@@ -292,7 +292,8 @@ def test_a_failure_leaves_older_results(record, detector, here, capsys, monkeypa
 
 @pytest.mark.parametrize('words, meant', [
     (['208', '--detctor', 'x'], 'Did you mean --detector'), (['208', '209'], 'one record at a time'), (['a.csv'], '--fs'), (['208', '--fs', '360'], 'leave it out'),
-    (['208', '--beats', 'anotated'], 'Did you mean annotated'), (['208', '--quantile', '2'], 'up to 1'), (['208', '--top', 'x'], '--top'), (['--beats', 'annotated'], 'annotation file'),
+    (['208', '--beats', 'anotated'], 'Did you mean annotated'), (['208', '--quantile', '2'], 'up to 1'), (['208', '--alarms-per-hour', '0'], 'above 0'), (['208', '--alarms-per-hour', 'few'], '--alarms-per-hour'),
+    (['208', '--quantile', '.9', '--alarms-per-hour', '60'], 'give one of them'), (['208', '--top', 'x'], '--top'), (['--beats', 'annotated'], 'annotation file'),
     (['a.csv', '--fs', '-1'], 'above 0'), (['208', '--top', '-1'], '0 or more')])
 def test_wrong_calls(words, meant, here, capsys):
     assert scan_main(words) == 2
