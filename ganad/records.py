@@ -651,7 +651,7 @@ def _facts(attrs, detector):
 LIMITS = ("This is not a medical device and nothing in it is a diagnosis. A high score says that a beat is unlike what the detector takes for normal: "
           "the normal beats of its training, in a lead and in persons that may be other than these, or, where it calibrates itself, what is usual in this record's first minutes; "
           "noise, a disturbance taken for a beat, another lead or a person's own harmless shape of beat can be the reason. "
-          "A low score does not say that a heart is well: what looks normal beat by beat, such as a disturbed rhythm, is not seen.")
+          "A low score does not say that a heart is well: a rhythm is described only in part, and what was there in the first minutes counts as usual.")
 
 def _reading(attrs, stored):
     own = "calibration" in attrs
