@@ -223,12 +223,12 @@ def plausibility(
 SILENCES = {'rate': ('ecg', 'lead', 'calibration', 'unreadable', 'scores'), 'ecg': ('lead', 'calibration', 'unreadable', 'scores'), 'lead': ('scores',)}
 
 def merge_notes(
-    notes, # Pairs (kind, sentence): 'rate' and 'ecg' as here, 'lead', 'calibration', 'unreadable', 'scores' as in `SILENCES`, or any other
+    notes, # Pairs (kind, sentence): 'rate' and 'ecg' as here, 'lead', 'calibration', 'unreadable', 'scores' as in `SILENCES`, 'fast', or any other
 ) -> list: # Sentences, the gravest first, none twice
     "What is worth saying: a note goes where a graver one says why"
     there = {kind for kind, _ in notes}
     silent = {kind for grave in SILENCES if grave in there for kind in SILENCES[grave]}
-    order = [*SILENCES, *dict.fromkeys(kind for kind, _ in notes if kind not in SILENCES)]
+    order = list(dict.fromkeys(['rate', 'ecg', 'fast', *SILENCES, *(kind for kind, _ in notes)]))
     return list(dict.fromkeys(text for kind in order if kind not in silent for k, text in notes if k == kind))
 
 # %% ../nbs/practice/28_quality.ipynb #38d2219b

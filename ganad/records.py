@@ -142,9 +142,12 @@ def likeness(
 def lead_note(
     like:float, # From `likeness`
     lead='',    # Its name
+    own=False,  # Does the detector compare with the person's own beats?
 ) -> str:       # '' for a familiar lead
     "What a likeness means, in words"
     if like >= .5: return ''
+    if own: return (f"{lead_words(lead)} looks {'upside down (likeness' if like <= -.5 else 'unlike those of training (likeness'} {like:.2f}), or is another lead, as V1 is. Beats are compared with this person's own, "
+                    "so scores can be used; normal means usual for this record" + ("; if the electrodes were swapped, turn it over with --invert, in Python invert=True" if like <= -.5 else ''))
     if like <= -.5: return (f"{lead_words(lead)} looks upside down (likeness {like:.2f}), or is another lead than those of training, as V1 is. "
                             "Scores are not to be believed; if the electrodes were swapped, turn it over with --invert, in Python invert=True")
     return f"{lead_words(lead)} looks unlike those of training (likeness {like:.2f}): scores are not to be believed without a look at the beats"
@@ -347,7 +350,7 @@ def _summary(frame, source, column, detector, named, window, median, odd, thresh
     "What is said of a record as a whole; plain numbers and words"
     lead, notes = source.leads[column], [('file', note) for note in source.notes] + odd
     if window.get('templates') and median is not None:
-        said = lead_note(likeness(median, window['templates']), lead)
+        said = lead_note(likeness(median, window['templates']), lead, calibration is not None)
         if said and invert and likeness(median, window['templates']) <= -.5: said = f"{lead_words(lead)} looks upside down now that it was turned over: leave --invert out, in Python invert"
         if said: notes.append(('lead', said))
     if invert: notes.append(('invert', f"{lead_words(lead)} was turned upside down before scoring"))
