@@ -322,6 +322,8 @@ def three_axes(f): return saved(f, np.zeros((2, 3, 4)))
 def pickled(f): np.save(f/'a.npy', np.array([dict()]), allow_pickle=True); return f/'a.npy'
 def two_arrays(f): np.savez(f/'a.npz', a=MV, b=-MV); return f/'a.npz'
 def matlab_7_3(f): return put(f, 'a.mat', b'MATLAB 7.3 MAT-file, Platform: GLNXA64'.ljust(124) + b'\x00\x02IM' + b'\x89HDF\r\n\x1a\n' + bytes(600))
+def matlab_with_another_type(f): path = matlab(f); return put(f, 'a.mat', path.read_bytes().replace(b'val\0\t\0\0\0', b'val\0\0\0\0\0')) # ends Python itself in SciPy's reader
+def matlab_cut(f): path = matlab(f); return put(f, 'a.mat', path.read_bytes()[:-200])
 def no_sample(f): return saved(f, np.zeros(0))
 def spreadsheet(f): return put(f, 'a.xlsx', b'PK\x03\x04')
 def an_archive_with_another_shape(f): np.savez(f/'a.npz', ecg=np.c_[MV, MV]); return put(f, 'a.npz', (f/'a.npz').read_bytes().replace(b', 2)', b',  )'))
@@ -342,7 +344,7 @@ def nobody(f): return '~nobody-of-that-name/x.csv'
 
 REFUSED = [bad(more_fields_than_names, 'a.csv', 'column', said=FS), bad(a_longer_line, 'a.csv', '30001', said=FS), bad(a_word, 'a.csv', '30001', 'end of file', said=FS), bad(no_rate, 'fs'), bad(no_rate_in_text, 'fs'),
     bad(interrupted, 'a.edf', 'interrupted'), bad(cut_edf, 'a.edf', 'short'), bad(cut_record, 'plain.dat', 'short'), bad(changed_record, 'checksum'), bad(units_that_differ, 'mV', 'mmHg'), bad(a_segment_is_missing, 'q.hea'), bad(a_segment_of_itself, 'segment'),
-    bad(complex_numbers, 'complex', said=FS), bad(three_axes, '(2, 3, 4)', said=FS), bad(pickled, 'a.npy', said=FS), bad(two_arrays, 'a (30000,)', 'b (30000,)', said=FS), bad(matlab_7_3, '7.3', said=FS), bad(no_sample, 'no sample', said=FS),
+    bad(complex_numbers, 'complex', said=FS), bad(three_axes, '(2, 3, 4)', said=FS), bad(pickled, 'a.npy', said=FS), bad(two_arrays, 'a (30000,)', 'b (30000,)', said=FS), bad(matlab_7_3, '7.3', said=FS), bad(matlab_with_another_type, 'a.mat', 'numbers of type 0'), bad(matlab_cut, 'a.mat', 'cut short'), bad(no_sample, 'no sample', said=FS),
     bad(spreadsheet, '.xlsx', 'not read', said=FS), bad(cut_archive, 'a.csv.gz', said=FS), bad(bytes_of_zero, 'a.csv', 'zero', said=FS), bad(an_archive_with_another_shape, 'a.npz', 'sum', said=FS), bad(a_byte_lost_in_utf_16, 'a.csv', 'a byte more or less', said=FS), bad(bytes_lost_in_utf_16, 'a.csv', 'a byte more or less', said=FS), bad(counter_alone, 'a.csv', 'no signal', said=FS), bad(lines_turned_round, 'a.csv', 'round', said=FS),
     bad(announces_too_much, 'short'), bad(a_gap_of_years, 'a'), bad(announces_too_many_numbers, 'a.npy', said=FS), bad(announces_too_many_signals, 'a.edf'), bad(a_folder, 'x.csv', said=FS), bad(a_pipe, 'x.csv', said=FS), bad(a_loop, 'x.csv', said=FS), bad(nobody, 'nobody', said=FS)]
 

@@ -204,15 +204,48 @@ def _arrays(path):
         with np.load(path, allow_pickle=False) as held:
             if held.zip.testzip(): raise ValueError('a sum in it is wrong') # NumPy asks only for what the shape needs
             return {k: held[k] for k in held.files}
-    from scipy.io import loadmat
-    held = loadmat(path).items()
-    return {' '.join(k.split()): np.squeeze(v) for k, v in held
+    from scipy.io.matlab import loadmat, matfile_version
+    held = _mat_arrays(path.read_bytes()) if matfile_version(path)[0] == 1 else loadmat(path)
+    return {' '.join(k.split()): np.squeeze(v) for k, v in held.items()
             if not k.startswith('__') and isinstance(v, np.ndarray)}
 
 def _rises(v):
     "Does a column of numbers rise at each step, as a clock does?"
     if v.ndim != 1 or len(v) < 51 or not np.isfinite(v).all(): return False
     return bool((np.diff(v.astype(float)) > 0).all())
+
+# %% ../../nbs/data/22_files.ipynb #5be1f8c2
+_MAT_NUMBERS = {1: 'i1', 2: 'u1', 3: 'i2', 4: 'u2', 5: 'i4', 6: 'u4', 7: 'f4', 9: 'f8', 12: 'i8', 13: 'u8'}
+_MAT_CLASSES = dict(zip(range(6, 16), 'f8 f4 i1 u1 i2 u2 i4 u4 i8 u8'.split()))
+
+def _mat_parts(data, order):
+    "(type, bytes) of each part"
+    while len(data):
+        kind, size = np.frombuffer(data[:8], order + 'u4').tolist()
+        start, after = 8, 8 + size + (0 if kind == 15 else -size % 8)
+        if kind >> 16: kind, size, start, after = kind & 0xffff, kind >> 16, 4, 8 # four bytes stand beside the type
+        if start + size > min(after, len(data)): raise ValueError('it is cut short')
+        yield kind, data[start:start + size]
+        data = data[after:]
+
+def _mat_arrays(raw):
+    "Name -> array of a MATLAB file of version 5; without values where it is not of plain numbers"
+    order, held = {b'IM': '<', b'MI': '>'}.get(raw[126:128]), {}
+    if order is None: raise ValueError('the order of its bytes is not told')
+    for kind, part in _mat_parts(memoryview(raw)[128:], order):
+        if kind == 15: (kind, part), = _mat_parts(memoryview(zlib.decompress(part)), order)
+        if kind != 14: raise ValueError(f'a variable of type {kind}')
+        (_, flags), (_, shape), *rest = _mat_parts(part, order)
+        flags = int(np.frombuffer(flags, order + 'u4')[0])
+        if flags & 255 == 17: continue # an object of a class of its own, which has no shape
+        shape, name = np.frombuffer(shape, order + 'i4'), bytes(rest[0][1]).decode('latin-1')
+        kind = _MAT_CLASSES.get(flags & 255)
+        if kind is None or flags & 0x800: held[name] = np.broadcast_to(None, shape); continue # or complex
+        (stored, numbers), = rest[1:]
+        if stored not in _MAT_NUMBERS: raise ValueError(f'numbers of type {stored}')
+        numbers = np.frombuffer(numbers, order + _MAT_NUMBERS[stored])
+        held[name] = numbers.astype(kind).reshape(shape, order='F')
+    return {name: x for name, x in held.items() if name}
 
 # %% ../../nbs/data/22_files.ipynb #c615e55d
 def stored_arrays(
