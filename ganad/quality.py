@@ -7,7 +7,8 @@ Docs: https://ganad.github.io/ganad/practice/quality.html.md"""
 # %% auto #0
 __all__ = ['MEASURES', 'LIMITS', 'CLEAR', 'FACTORS', 'WHY', 'SILENCES', 'SIMILAR', 'STATES', 'slope', 'alikeness', 'sharpness',
            'lopsidedness', 'measure', 'broken_limits', 'looks_like_ecg', 'other_rate', 'Plausibility', 'Quality',
-           'plausibility', 'merge_notes', 'low_frequencies', 'noisiness', 'covered', 'false_beats', 'stretches']
+           'plausibility', 'merge_notes', 'low_frequencies', 'noisiness', 'covered', 'recurring', 'false_beats',
+           'stretches']
 
 # %% ../nbs/practice/28_quality.ipynb #c857c8a1
 from collections import Counter
@@ -240,14 +241,16 @@ def low_frequencies(
 ) -> tuple: # (share (n,) of the power from .3 to 40 Hz that lies below 2 Hz; level (n,), log of the amplitude below 2 Hz)
     "How much slow movement there is around each beat"
     n = int(around*fs)
-    x = np.pad(fill_gaps(lead - np.nanmedian(lead) if np.isfinite(lead).any() else lead).astype(float), n, mode='symmetric' if len(lead) < n + 1 else 'reflect')
+    x = np.pad(np.asarray(lead, float), n, mode='symmetric' if len(lead) < n + 1 else 'reflect')
     t, window = np.arange(2*n) - n + .5, np.hanning(2*n)
     f = np.fft.rfftfreq(2*n, 1/fs)
     slow, all_ = (f >= .3) & (f < 2), (f >= .3) & (f < 40)
     share, level = np.zeros(len(peaks)), np.zeros(len(peaks))
     for i in range(0, len(peaks), 256): # in parts: memory stays flat
         w = np.lib.stride_tricks.sliding_window_view(x, 2*n)[np.clip(peaks[i:i + 256], 0, len(lead) - 1)]
-        w = w - w.mean(1, keepdims=True)
+        known = np.isfinite(w)
+        middle = np.where(known, w, 0).sum(1, keepdims=True)/np.maximum(known.sum(1, keepdims=True), 1)
+        w = np.where(known, w - middle, 0)
         w = w - ((w*t).sum(1)/(t*t).sum())[:, None]*t # without a straight drift
         power = np.abs(np.fft.rfft(w*window, axis=1))**2
         low = power[:, slow].sum(1)
@@ -275,6 +278,20 @@ def covered(
     near = pd.Series(unlike).rolling(9, center=True, min_periods=1).quantile(.25).to_numpy()
     return (share > .3) & (rise > .9) & ~(near <= -3.3)
 
+# %% ../nbs/practice/28_quality.ipynb #6294bc9b
+def recurring(
+    x,   # `(n, 320)` windows, those in question among them
+    who, # `(m, 320)` the windows in question
+    alike=.95, # Correlation, or one for each
+) -> np.ndarray: # `(m,)` bool
+    "Which windows have four others that are so much like them"
+    def unit(w):
+        w = w[:, 90:230].astype(float)
+        w = w - w.mean(1, keepdims=True)
+        return w/np.maximum(np.linalg.norm(w, axis=1, keepdims=True), 1e-9)
+    like = np.sort(unit(who) @ unit(x).T, axis=1)[:, ::-1]
+    return like[:, 4] > alike if like.shape[1] > 4 else np.zeros(len(who), bool) # the first is the window itself
+
 # %% ../nbs/practice/28_quality.ipynb #1efb15d7
 SIMILAR = dict(own=.88, height=.4) # A beat is surely the person's own: likeness of the sharp parts at least, log ratio of their heights at most
 
@@ -299,17 +316,12 @@ def false_beats(
     weak = (noise > .8) & (height < -.9) & (sharp < .9)
     candidate = ~own & ((full & (noise > .2)) | weak)
     if not candidate.any(): return candidate
-    w = x[:, 90:230].astype(float)
-    w = w - w.mean(1, keepdims=True)
-    w /= np.maximum(np.linalg.norm(w, axis=1, keepdims=True), 1e-9)
-    like = np.sort(w[candidate] @ w[~own].T, axis=1)[:, ::-1]
-    fourth = like[:, 4] if like.shape[1] > 4 else np.zeros(candidate.sum()) # the first is the candidate itself
     out = candidate.copy()
-    out[candidate] = fourth <= np.where(full[candidate], *alike)
+    out[candidate] = ~recurring(x[~own], x[candidate], np.where(full[candidate], *alike))
     return out
 
 # %% ../nbs/practice/28_quality.ipynb #00e5504e
-STATES = {'fast': "fast, unlike this person's beat", 'irregular': 'irregular, as in atrial fibrillation', 'frequent': 'frequent extra beats', 'noise': 'noise, not readable'}
+STATES = {'fast': "fast, unlike this person's beat", 'other': "unlike this person's beat", 'irregular': 'irregular, as in atrial fibrillation', 'frequent': 'frequent extra beats', 'noise': 'noise, not readable'}
 
 def stretches(
     time,  # `(n,)` when the beats come, s
@@ -318,9 +330,11 @@ def stretches(
     least:int=3,     # Beats that make a stretch
 ) -> pd.DataFrame: # `start`, `stop` (s), `state`, `beats`
     "Runs of beats in one state"
-    rows = []
-    for name in STATES:
-        at = np.flatnonzero(np.asarray(state) == name)
-        for part in np.split(at, np.flatnonzero(np.diff(np.asarray(time)[at]) > apart) + 1) if len(at) else ():
-            if len(part) >= least: rows.append(dict(start=float(time[part[0]]), stop=float(time[part[-1]]), state=name, beats=len(part)))
-    return pd.DataFrame(rows, columns=['start', 'stop', 'state', 'beats']).sort_values('start', ignore_index=True)
+    time, state = np.asarray(time, float), np.asarray(state, str)
+    def runs(at): # of beats in one state, one after the other
+        cut = np.flatnonzero((state[at[1:]] != state[at[:-1]]) | (np.diff(time[at]) > apart)) + 1
+        return np.split(at, cut) if len(at) else []
+    kept = [run for run in runs(np.flatnonzero(state != '')) if len(run) >= least]
+    kept = runs(np.concatenate(kept)) if kept else [] # what stood between two runs of one state may be gone
+    rows = [dict(start=time[run[0]], stop=time[run[-1]], state=str(state[run[0]]), beats=len(run)) for run in kept]
+    return pd.DataFrame(rows, columns=['start', 'stop', 'state', 'beats'])

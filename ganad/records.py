@@ -336,13 +336,15 @@ def _frame(table, fs, detector, window, threshold):
     p, q = np.full((2, len(score)), np.nan)
     if good.any(): p[good], q[good] = detector.p_value(score=score[good]), detector.training_quantile(score[good])
     why = unreadable(table, window.get('readable', READABLE))
-    if 'why' in table: why = np.where(why == '', table.why, why)
+    if 'why' in table:
+        why = np.where(np.isin(why, ['far too small', 'far too large']) & (table.state == 'fast'), '', why) # fibrillation may be small: it is not hidden
+        why = np.where(why == '', table.why, why)
     sample = table['sample'].to_numpy(np.int64)
     return pd.DataFrame(dict(sample=sample, time=sample/fs, score=score, p_value=p, quantile=q, anomalous=(score > threshold) & (why == ''),
                              readable=why == '', rr=np.r_[np.nan, np.diff(sample)/fs], **{t: table[t].to_numpy() for t in TERMS if t in table}, **_state(table, why), note=why))
 
 def _state(table, why):
-    "The column `state`: noise, fast, irregular, frequent (see `STATES`) or nothing"
+    "The column `state`: noise, fast, other, irregular, frequent (see `STATES`) or nothing"
     return dict(state=np.where(np.isin(why, ['noise', 'a wave of noise']), 'noise', np.where(why == '', table.state, ''))) if 'state' in table else {}
 
 # %% ../nbs/practice/30_records.ipynb #39876060
@@ -358,6 +360,7 @@ def _summary(frame, source, column, detector, named, window, median, odd, thresh
     if bad.mean() > .03: notes.append(('unreadable', f"{bad.mean():.0%} of the beats could not be read: {frame.note[bad].mode()[0]} in most cases"))
     found = stretches(frame.time, frame.state) if 'state' in frame else None
     if found is not None: notes += _of_stretches(frame, found)
+    notes += _of_pauses(frame)
     said = merge_notes(notes + _of_calibration(calibration))
     file = detector_folder(named)/'CARD.md' if isinstance(named, (str, Path)) else None
     named = Path(named).name if file else type(detector).__name__
@@ -382,11 +385,21 @@ def _of_calibration(calibration):
 def _of_stretches(frame, found):
     "What is said of a record's rhythm as a whole: a kind and a sentence each"
     share = frame.state[frame.readable].value_counts(normalize=True)
+    other = found[(found.state == 'other') & (found.stop - found.start > 30)]
     out, fast = [], found[found.state == 'fast']
     if len(fast): out.append(('fast', f"fast and unlike this person's beat in {len(fast)} stretch{'es'*(len(fast) > 1)}, {clock((fast.stop - fast.start).sum())} in all, the first at {clock(fast.start.iloc[0])}: look there first"))
+    if len(other): out.append(('other', f"unlike this person's beat, and not fast, for {clock((other.stop - other.start).sum())}, from {clock(other.start.iloc[0])} on: another conduction, another origin, or an electrode that moved"))
     if share.get('irregular', 0) > .03: out.append(('irregular', f"the rhythm is irregular, as in atrial fibrillation, for {share['irregular']:.0%} of the beats; early beats mean little there"))
     if share.get('frequent', 0) > .1: out.append(('frequent', f"extra beats are frequent, as in bigeminy or trigeminy, around {share['frequent']:.0%} of the beats"))
     return out
+
+def _of_pauses(frame, longest=4.):
+    "What is said where no beat was found for long"
+    time = frame.time[~frame.note.isin(['far too small', 'a wave of noise'])].to_numpy()
+    gap = np.diff(time)
+    if not (gap > longest).any(): return []
+    k = gap.argmax()
+    return [('pause', f"no beat was found for {gap[k]:.1f} s from {clock(time[k])} on" + (f", the longest of {(gap > longest).sum()} such pauses" if (gap > longest).sum() > 1 else '') + ": a pause of the heart, or nothing recorded")]
 
 def stretch_lines(
     attrs, # Of a table from `scan`
