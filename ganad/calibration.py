@@ -11,9 +11,10 @@ __all__ = ['PARTS', 'SHARP', 'WEIGHTS', 'TYPICAL', 'TERMS', 'WEIGHT_OF_RHYTHM', 
            'Follower', 'finish', 'CalibratedDetector', 'follow', 'anomaly_score', 'fit', 'decision_function', 'predict',
            'nearest_shape', 'learn_alarms', 'threshold_at', 'save', 'load_calibrated']
 
-# %% ../nbs/practice/40_new_patients.ipynb #a2cecc32
+# %% ../nbs/practice/40_new_patients.ipynb #fceae3d0
 import json
 from dataclasses import dataclass, field
+from numbers import Real
 from pathlib import Path
 
 import numpy as np
@@ -459,15 +460,15 @@ def nearest_shape(
     moved = np.stack([align(np.asarray(shape)[None], beat)[0] for shape in shapes])
     return moved[np.square(moved - beat).sum(1).argmin()]
 
-# %% ../nbs/practice/40_new_patients.ipynb #87bad7f3
+# %% ../nbs/practice/40_new_patients.ipynb #3cd7883a
 def learn_alarms(self,
     scores, # A list of arrays, of each record the scores of what is no anomaly
     hours,  # (n,) how long each record was
-    levels=200, # Points of the curve
+    levels=200, # Points of the curve, closer together where alarms are few
 ) -> None:
     "Learns how many false alarms an hour each threshold costs, as the mean over records"
     high = np.sort(np.concatenate(scores))
-    at = np.unique(high[np.linspace(int(.5*len(high)), len(high) - 1, levels).astype(int)])
+    at = np.unique(high[-np.unique(np.geomspace(2, len(high)/2 + 2, levels).astype(int))])
     rates = [np.mean([(s > t).sum()/h for s, h in zip(scores, hours)]) for t in at]
     self.alarms_ = np.round(np.c_[at, rates], 4)
 
@@ -476,9 +477,9 @@ def threshold_at(self,
 ) -> float:
     "The threshold that cost so many false alarms an hour on the development records"
     if not hasattr(self, 'alarms_'): raise ValueError("this detector has not learned how many false alarms its thresholds cost; give a quantile of the training scores instead, or use the shipped detector")
-    if not 0 < alarms_per_hour < np.inf: raise ValueError(f"alarms_per_hour must be a positive number, got {alarms_per_hour}")
+    if isinstance(alarms_per_hour, bool) or not isinstance(alarms_per_hour, Real) or not 0 < alarms_per_hour < np.inf: raise ValueError(f"alarms_per_hour must be a positive number, got {alarms_per_hour!r}")
     at, rates = self.alarms_[::-1].T # rates rise
-    if alarms_per_hour > rates[-1]: raise ValueError(f"the curve of false alarms ends at {rates[-1]:.0f} an hour, {alarms_per_hour:g} were asked for; give less")
+    if not rates[0] <= alarms_per_hour <= rates[-1]: raise ValueError(f"the curve of false alarms goes from {rates[0]:.2g} to {rates[-1]:.0f} an hour, {alarms_per_hour:g} were asked for")
     return float(np.interp(alarms_per_hour, rates, at))
 
 CalibratedDetector.learn_alarms, CalibratedDetector.threshold_at = learn_alarms, threshold_at

@@ -326,7 +326,7 @@ STATES = {'fast': "fast, unlike this person's beat", 'other': "unlike this perso
 def stretches(
     time,  # `(n,)` when the beats come, s
     state, # `(n,)` one of `STATES` for each beat, or ''
-    apart:float=10., # Stretches of one state are joined over so many seconds
+    apart:float=3., # Stretches of one state are joined over so many seconds
     least:int=3,     # Beats that make a stretch
 ) -> pd.DataFrame: # `start`, `stop` (s), `state`, `beats`
     "Runs of beats in one state"

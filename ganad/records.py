@@ -339,8 +339,9 @@ def _frame(table, fs, detector, window, threshold):
     if 'why' in table:
         why = np.where(np.isin(why, ['far too small', 'far too large']) & (table.state == 'fast'), '', why) # fibrillation may be small: it is not hidden
         why = np.where(why == '', table.why, why)
-    sample = table['sample'].to_numpy(np.int64)
-    return pd.DataFrame(dict(sample=sample, time=sample/fs, score=score, p_value=p, quantile=q, anomalous=(score > threshold) & (why == ''),
+    sample, flagged = table['sample'].to_numpy(np.int64), score > threshold
+    if 'state' in table: flagged |= (table.state == 'fast').to_numpy() # a fast stretch is flagged as a whole
+    return pd.DataFrame(dict(sample=sample, time=sample/fs, score=score, p_value=p, quantile=q, anomalous=flagged & (why == ''),
                              readable=why == '', rr=np.r_[np.nan, np.diff(sample)/fs], **{t: table[t].to_numpy() for t in TERMS if t in table}, **_state(table, why), note=why))
 
 def _state(table, why):
