@@ -336,6 +336,7 @@ def lines_turned_round(f): return put(f, 'a.csv', ('\n'.join([','.join(f'{v:.3f}
 def announces_too_much(f): return one_file(f, 'a', [line('a')], raw(), 10**12)
 def a_gap_of_years(f): plain(f); (f/'a.hea').write_text(f'a/2 1 {FS}\n~ {10**12}\nplain {len(MV)}\n'); return f/'a'
 def announces_too_many_numbers(f): path = saved(f, MV); path.write_bytes(path.read_bytes().replace(f'({len(MV)},), }}'.encode().ljust(25), f'({10**12},), }}'.encode().ljust(25))); return path
+def a_negative_number_of_samples(f): return put(f, 'a.edf', edf_bytes([STORED.reshape(-1, 100), STORED.reshape(-1, 100)], .4).replace(b'100     100     ', b'100     -1      '))
 def announces_too_many_signals(f): return put(f, 'a.edf', edf(f).read_bytes()[:252] + b'9999' + bytes(3000))
 def a_folder(f): (f/'x.csv').mkdir(); return f/'x.csv'
 def a_pipe(f): os.mkfifo(f/'x.csv'); return f/'x.csv'
@@ -346,7 +347,7 @@ REFUSED = [bad(more_fields_than_names, 'a.csv', 'column', said=FS), bad(a_longer
     bad(interrupted, 'a.edf', 'interrupted'), bad(cut_edf, 'a.edf', 'short'), bad(cut_record, 'plain.dat', 'short'), bad(changed_record, 'checksum'), bad(units_that_differ, 'mV', 'mmHg'), bad(a_segment_is_missing, 'q.hea'), bad(a_segment_of_itself, 'segment'),
     bad(complex_numbers, 'complex', said=FS), bad(three_axes, '(2, 3, 4)', said=FS), bad(pickled, 'a.npy', said=FS), bad(two_arrays, 'a (30000,)', 'b (30000,)', said=FS), bad(matlab_7_3, '7.3', said=FS), bad(matlab_with_another_type, 'a.mat', 'numbers of type 0'), bad(matlab_cut, 'a.mat', 'cut short'), bad(no_sample, 'no sample', said=FS),
     bad(spreadsheet, '.xlsx', 'not read', said=FS), bad(cut_archive, 'a.csv.gz', said=FS), bad(bytes_of_zero, 'a.csv', 'zero', said=FS), bad(an_archive_with_another_shape, 'a.npz', 'sum', said=FS), bad(a_byte_lost_in_utf_16, 'a.csv', 'a byte more or less', said=FS), bad(bytes_lost_in_utf_16, 'a.csv', 'a byte more or less', said=FS), bad(counter_alone, 'a.csv', 'no signal', said=FS), bad(lines_turned_round, 'a.csv', 'round', said=FS),
-    bad(announces_too_much, 'short'), bad(a_gap_of_years, 'a'), bad(announces_too_many_numbers, 'a.npy', said=FS), bad(announces_too_many_signals, 'a.edf'), bad(a_folder, 'x.csv', said=FS), bad(a_pipe, 'x.csv', said=FS), bad(a_loop, 'x.csv', said=FS), bad(nobody, 'nobody', said=FS)]
+    bad(announces_too_much, 'short'), bad(a_gap_of_years, 'a'), bad(announces_too_many_numbers, 'a.npy', said=FS), bad(a_negative_number_of_samples, 'a.edf', '-1 samples'), bad(announces_too_many_signals, 'a.edf'), bad(a_folder, 'x.csv', said=FS), bad(a_pipe, 'x.csv', said=FS), bad(a_loop, 'x.csv', said=FS), bad(nobody, 'nobody', said=FS)]
 
 @pytest.mark.parametrize('write, words, said', REFUSED)
 def test_refused_in_a_line(write, words, said, tmp_path):

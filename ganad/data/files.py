@@ -751,6 +751,7 @@ def edf_source(
     try:
         head, announced, duration, samples, width, labels, kind = _edf_head(path)
         if duration <= 0 or sum(samples) <= 0: raise ValueError('its data records hold no time')
+        if min(samples) < 0: raise ValueError(f'a signal has {min(samples)} samples in each data record')
         size = width*sum(samples)
         count, notes = _records_held(path, head, announced, size, path.name)
         file = open(path, 'rb')
