@@ -112,9 +112,10 @@ READABLE = dict(still=.1, travel=12., amplitude=(.13, 3.6))
 def unreadable(
     measures, # As from `cut_piece`, of the whole record
     limits=READABLE,
+    usual=None, # Height of an ordinary beat; default: the median
 ) -> np.ndarray: # Why a window cannot be read, or ''
     "The first reason not to believe a window"
-    height = measures.amplitude/measures.amplitude.median()
+    height = measures.amplitude/(usual or measures.amplitude.median())
     low, high = limits['amplitude']
     why = [(measures.edge, 'at the edge of the record'), (measures.missing, 'samples missing'), (measures.still > limits['still'], 'flat'),
            (height < low, 'far too small'), (height > high, 'far too large'), (measures.travel > limits['travel'], 'noise')]
@@ -335,7 +336,8 @@ def _frame(table, fs, detector, window, threshold):
     score, good = table.score.to_numpy(), table.score.notna().to_numpy()
     p, q = np.full((2, len(score)), np.nan)
     if good.any(): p[good], q[good] = detector.p_value(score=score[good]), detector.training_quantile(score[good])
-    why = unreadable(table, window.get('readable', READABLE))
+    own = table.attrs.get('calibration')
+    why = unreadable(table, window.get('readable', READABLE), own and np.exp(own.amplitude))
     if 'why' in table:
         why = np.where(np.isin(why, ['far too small', 'far too large']) & (table.state == 'fast'), '', why) # fibrillation may be small: it is not hidden
         why = np.where(why == '', table.why, why)

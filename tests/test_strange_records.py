@@ -94,3 +94,8 @@ def test_stretches_do_not_overlap():
     spoilt = np.r_[x, np.cumsum(rng.standard_normal(60*FS))*.02, x[:200*FS]]
     found = scan(spoilt.astype(np.float32), FS).attrs['stretches']
     assert all(a['stop'] < b['start'] for a, b in zip(found, found[1:]))
+
+def test_a_lead_that_comes_off_does_not_cost_the_beats_before():
+    x, _ = trace(intervals(72, 600))
+    beats = scan(np.r_[x, .02*np.random.default_rng(0).standard_normal(600*FS)].astype(np.float32), FS)
+    assert beats[beats.time < 595].readable.mean() > .95
