@@ -353,7 +353,7 @@ def finish(self) -> pd.DataFrame: # A row a beat: the four `TERMS`, `score` (the
     table['why'] = np.select([d['false'], hidden, ~d['good']], ['a wave of noise', 'noise', 'not whole'], '')
     chaotic = read & ((lifted > .5) | (run > .5) & (running(shape, 2) > usual + 1))
     other = read & (running(np.where(read, shape, np.nan), 5) > usual + 1)
-    table['state'] = np.select([hidden | d['false'], chaotic, other, irregular > .5, often > .5], ['noise', 'fast', 'other', 'irregular', 'frequent'], '')
+    table['state'] = np.select([hidden | d['false'], chaotic, irregular > .5, often > .5, other], ['noise', 'fast', 'irregular', 'frequent', 'other'], '') # in bigeminy, too, half of the beats around are unlike the own one
     return table.assign(irregular=irregular, run=run, calibrating=d['first'])
 
 def _spread(v, where):

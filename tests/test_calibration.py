@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ganad.calibration import CALIBRATED, PARTS, TERMS, WEIGHT_OF_RHYTHM, CalibratedDetector, Follower, align, calibrate, compare, earliness, known_times, later_shape, lift, load_calibrated, own_shapes, running, surroundings, unlikeness
+from ganad.calibration import CALIBRATED, PARTS, TERMS, WEIGHT_OF_EARLINESS, WEIGHT_OF_RHYTHM, CalibratedDetector, Follower, align, calibrate, compare, earliness, irregularity, known_times, later_shape, lift, load_calibrated, own_shapes, running, surroundings, unlikeness
 from ganad.data.ecg import Beats, simulated_record, record_beats
 from ganad.evaluation import auroc
 from ganad.quality import noisiness
@@ -79,7 +79,7 @@ def test_later_shapes_do_not_change_the_calibration(detector, test):
     np.testing.assert_array_equal(c.shapes, d.shapes); np.testing.assert_array_equal(c.level, d.level)
     assert late.sum() > 50 and c.n == d.n == (~late).sum()
 
-def test_score_is_equations_3_to_5(detector, test):
+def test_score_is_equations_3_to_7(detector, test):
     "Nothing slow around the beats: the weighted sum less the level, and the rhythm's log odds, hardly touched by noise and lift"
     b = test[test.record == '100']; before = known_times(b.rr[:, 0])
     x, t = timed(b)
@@ -95,9 +95,12 @@ def test_score_is_equations_3_to_5(detector, test):
     g = lift(shape, np.median(shape[first & (odds < -2)]), before)
     np.testing.assert_allclose(table[['before', 'after']], (1 - n)*terms[:, [0, 2]], atol=1e-6)
     np.testing.assert_allclose(table[list(PARTS)].sum(axis=1), shape, atol=1e-6)
-    np.testing.assert_allclose(table.rhythm, .15*odds*(1 - g*(odds < 0)), atol=1e-6)
-    np.testing.assert_allclose(detector.anomaly_score(b), shape + .15*odds*(1 - g*(odds < 0)), atol=1e-6)
-    assert n < .002 and WEIGHT_OF_RHYTHM == .15 and TERMS == (*PARTS, 'rhythm')
+    apart = np.r_[np.nan, np.diff(t)]
+    early = np.where(np.isnan(apart), 0, earliness(known_times(apart))/np.maximum(irregularity(known_times(apart)), .05))
+    rhythm = .15*odds*(1 - g*(odds < 0)) + .1*early
+    np.testing.assert_allclose(table.rhythm, rhythm, atol=1e-6)
+    np.testing.assert_allclose(detector.anomaly_score(b), shape + rhythm, atol=1e-6)
+    assert n < .002 and (WEIGHT_OF_RHYTHM, WEIGHT_OF_EARLINESS) == (.15, .1) and TERMS == (*PARTS, 'rhythm')
 
 def test_threshold_and_signs(detector, train, test):
     flagged = detector.anomaly_score(train)[train.y == 0] > detector.threshold_
@@ -263,6 +266,7 @@ def test_surroundings():
 def test_early():
     run = np.full(200, .8); run[80:120] = .4
     assert np.allclose(earliness(run)[80:120], np.log(2)) and np.allclose(earliness(run)[:80], 0)
+    assert irregularity(np.tile([.5, 1.1], 60)).max() < 1e-6
 
 def test_lift_is_for_what_is_both_fast_and_unlike():
     far, near, quick, slow = np.full(60, 5.), np.zeros(60), np.full(60, .3), np.full(60, .8)
