@@ -460,7 +460,7 @@ def nearest_shape(
     moved = np.stack([align(np.asarray(shape)[None], beat)[0] for shape in shapes])
     return moved[np.square(moved - beat).sum(1).argmin()]
 
-# %% ../nbs/practice/40_new_patients.ipynb #3cd7883a
+# %% ../nbs/practice/40_new_patients.ipynb #4761ed3d
 def learn_alarms(self,
     scores, # A list of arrays, of each record the scores of what is no anomaly
     hours,  # (n,) how long each record was
@@ -468,7 +468,7 @@ def learn_alarms(self,
 ) -> None:
     "Learns how many false alarms an hour each threshold costs, as the mean over records"
     high = np.sort(np.concatenate(scores))
-    at = np.unique(high[-np.unique(np.geomspace(2, len(high)/2 + 2, levels).astype(int))])
+    at = np.unique(high[-np.unique(np.geomspace(1, max(1, len(high)/2), levels).astype(int))])
     rates = [np.mean([(s > t).sum()/h for s, h in zip(scores, hours)]) for t in at]
     self.alarms_ = np.round(np.c_[at, rates], 4)
 
@@ -479,7 +479,7 @@ def threshold_at(self,
     if not hasattr(self, 'alarms_'): raise ValueError("this detector has not learned how many false alarms its thresholds cost; give a quantile of the training scores instead, or use the shipped detector")
     if isinstance(alarms_per_hour, bool) or not isinstance(alarms_per_hour, Real) or not 0 < alarms_per_hour < np.inf: raise ValueError(f"alarms_per_hour must be a positive number, got {alarms_per_hour!r}")
     at, rates = self.alarms_[::-1].T # rates rise
-    if not rates[0] <= alarms_per_hour <= rates[-1]: raise ValueError(f"the curve of false alarms goes from {rates[0]:.2g} to {rates[-1]:.0f} an hour, {alarms_per_hour:g} were asked for")
+    if alarms_per_hour > rates[-1]: raise ValueError(f"the curve of false alarms ends at {rates[-1]:.0f} an hour, {alarms_per_hour:g} were asked for; give less")
     return float(np.interp(alarms_per_hour, rates, at))
 
 CalibratedDetector.learn_alarms, CalibratedDetector.threshold_at = learn_alarms, threshold_at
