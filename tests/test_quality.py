@@ -211,12 +211,12 @@ def test_few_own_beats_decide_nothing():
 def test_stretches_are_runs_of_one_state():
     time, state = np.arange(100.), np.full(100, '', object)
     state[10:30], state[35:40], state[60:80], state[90:92] = 'fast', 'fast', 'irregular', 'noise'
-    found = stretches(time, state)
+    found = stretches(time, state, apart=10)
     assert found[['start', 'stop', 'state', 'beats']].values.tolist() == [[10, 39, 'fast', 25], [60, 79, 'irregular', 20]] # joined over ten seconds; two beats are none
-    assert len(stretches(time, state, apart=3)) == 3 and len(stretches(time, state, least=2)) == 3
+    assert len(stretches(time, state)) == 3 and len(stretches(time, state, apart=10, least=2)) == 3
     empty = stretches(time, np.full(100, ''))
     assert len(empty) == 0 and list(empty) == ['start', 'stop', 'state', 'beats'] and len(stretches(time[:0], state[:0])) == 0
 
 def test_stretches_come_in_order_of_time_and_in_words():
     time, state = np.arange(60.), np.repeat(['noise', 'frequent', 'irregular', 'fast'], 15)
-    assert stretches(time, state).state.tolist() == ['noise', 'frequent', 'irregular', 'fast'] and set(STATES) == set(state)
+    assert stretches(time, state).state.tolist() == ['noise', 'frequent', 'irregular', 'fast'] and set(state) < set(STATES)
