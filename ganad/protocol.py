@@ -210,7 +210,7 @@ def judge_records(
     figures, beats = [], []
     for who, record in tqdm(records, desc='Judging records', unit='record', leave=False, disable=not progress):
         try: table, refused = scorer(record), ''
-        except RecordError as e: table, refused = pd.DataFrame(dict(sample=np.array([], int), score=np.array([]), anomalous=np.array([], bool), readable=np.array([], bool))), str(e)
+        except RecordError as e: table, refused = pd.DataFrame(dict(sample=np.array([], int), score=np.array([]), anomalous=np.array([], bool), readable=np.array([], bool))), str(e).replace('record frame', f'record {record.name}')
         figures.append(dict(person=who, refused=refused) | judge(record, table, calibration))
         each = beat_by_beat(record, table, extra=bool(np.isin(record.symbol, list(EC57_CLASS)).any()))
         beats.append(each[each.time >= figures[-1]['judged_from']].assign(person=who, record=record.name))
