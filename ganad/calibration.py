@@ -247,13 +247,16 @@ def later_shape(
     near = _unit(x[on][:, a:b]) @ _unit(shape[0, a:b]) > .8
     return shape if near.sum() >= share*len(x) else shape[:0]
 
-# %% ../nbs/practice/40_new_patients.ipynb #efb3fa50
+# %% ../nbs/practice/40_new_patients.ipynb #3599f51e
 TERMS = (*PARTS, 'rhythm')
 WEIGHT_OF_RHYTHM, WEIGHT_OF_EARLINESS = .15, .1
 
 class Follower:
     "Scores the beats of one record piece by piece, stretch by stretch of the length of the calibration"
-    def __init__(self, detector): self.detector, self.calibration, self.rest, self.done, self.origin, self.later = detector, None, [], [], None, np.zeros((0, 320))
+    def __init__(self, detector):
+        for name in ('minutes', 'context', 'fast'):
+            if not getattr(detector, name) > 0: raise ValueError(f"{name} must be positive, got {getattr(detector, name)!r}")
+        self.detector, self.calibration, self.rest, self.done, self.origin, self.later = detector, None, [], [], None, np.zeros((0, 320))
 
     def add(self,
         x,       # (n, L) the next beats, NaN where there is none
@@ -263,6 +266,8 @@ class Follower:
         share=None, slow=None, # (n,) from `low_frequencies`; default: no noise
     ):
         n, x, seconds = len(x), np.asarray(x), np.asarray(seconds, float)
+        if seconds.shape != (n,) or x.shape[1:] != (320,) or not np.isfinite(seconds).all() or (np.diff(seconds) <= 0).any():
+            raise ValueError(f"expected windows (n, 320) and the seconds at which they come, increasing, got windows {x.shape} and {seconds.shape} seconds")
         whole = np.isfinite(x).all(1) & (np.ptp(x, axis=1) > 0)
         zero = np.zeros(n)
         part = dict(x=x, t=seconds, good=whole if good is None else whole & good, amplitude=zero if amplitude is None else amplitude,

@@ -99,3 +99,14 @@ def test_a_lead_that_comes_off_does_not_cost_the_beats_before():
     x, _ = trace(intervals(72, 600))
     beats = scan(np.r_[x, .02*np.random.default_rng(0).standard_normal(600*FS)].astype(np.float32), FS)
     assert beats[beats.time < 595].readable.mean() > .95
+
+def test_parameters_and_times_are_checked():
+    from ganad.calibration import CalibratedDetector
+    from ganad.rhythm import RhythmModel
+    x = np.random.default_rng(0).standard_normal((30, 320))
+    for bad in (dict(fast=0), dict(minutes=0), dict(context=-1)):
+        with pytest.raises(ValueError, match='must be positive'): CalibratedDetector(**bad).follow(x, np.arange(30.))
+    for seconds in (np.arange(30.)[::-1], np.arange(29.), np.full(30, np.nan)):
+        with pytest.raises(ValueError, match='increasing'): CalibratedDetector().follow(x, seconds)
+    assert RhythmModel(spreads=[.02, .2]).posterior(np.full(20, .8)).kinds.shape == (20, 5)
+    with pytest.raises(ValueError, match='shortest and the longest'): RhythmModel(cycles=(2, .3))
