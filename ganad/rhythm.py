@@ -54,6 +54,11 @@ class RhythmModel:
     width:float = .35            # Spread of it, log s
     fine:float = .01             # Step to which intervals are rounded, log s
 
+    def __post_init__(self):
+        for name in ('spreads', 'frequent', 'cycles', 'p_early', 'after_early', 'early', 'after', 'late'): object.__setattr__(self, name, tuple(getattr(self, name))) # a list will do
+        if not 0 < self.cycles[0] < self.cycles[1]: raise ValueError(f"`cycles` are the shortest and the longest basal cycle in seconds, got {self.cycles}")
+        if not 0 <= self.stick <= 1: raise ValueError(f"`stick` is a chance, 0 to 1, got {self.stick}")
+
 # %% ../nbs/practice/29_rhythm.ipynb #10b80486
 @patch
 def grid(self:RhythmModel) -> np.ndarray: # (C,), log s
